@@ -1,0 +1,1 @@
+"""Interaction log to evidence: reading, sessions, defects, rephrases, who-says-what tables."""

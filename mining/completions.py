@@ -1,0 +1,148 @@
+"""Mines the rules that make follow-ups whole (`retriever.completion`) from repairs.
+
+A failed query, the last answered turn before it, and the turn that reached the goal: what of the goal's words stands in
+the answered turn's slots, in the situation, or in the query's own tail becomes a gap; the words left must be the same
+for several people. "switch it off" after Device(den light), repaired by "turn off the den light", gives
+"switch it off" + Device -> "turn off the {slot:device}".
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mining.defects import TurnEvidence
+from mining.sessions import SESSION_GAP_MS
+from retriever.completion import REST, Completer, Rule, gap_values
+from retriever.interaction import Interaction, Interpretation
+from retriever.normalise import normalise
+
+MIN_PEOPLE = 2
+MIN_PRECISION = 0.1
+_MAX_RULES_A_PATTERN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One repair with its situation."""
+
+    person: str
+    query: str
+    failed: Interaction
+    answered: Interpretation | None
+    goal: Interaction
+
+
+def last_answered(turns: Sequence[Interaction], end: int, now_ms: int) -> Interaction | None:
+    """The latest turn before `turns[end]` that the assistant answered, within the session that reaches to `now_ms`."""
+    for k in range(end - 1, -1, -1):
+        if now_ms - turns[k].request.timestamp_ms > SESSION_GAP_MS:
+            return None
+        if turns[k].interpretation is not None:
+            return turns[k]
+    return None
+
+
+def _gapped(text: str, values: dict[str, str]) -> str:
+    """`text` with every value in it replaced by its gap, longest values first, each whole words."""
+    padded = f" {text} "
+    for name, value in sorted(values.items(), key=lambda kv: (-len(kv[1]), kv[0])):
+        padded = padded.replace(f" {value} ", f" {{{name}}} ")
+    return padded.strip()
+
+
+def _tail(query: str, goal: str) -> tuple[str, str] | None:
+    """(first words, last words) of the query, the last words being as many as stand in the goal together."""
+    words = query.split()
+    for n in range(1, len(words)):
+        rest = " ".join(words[n:])
+        if f" {rest} " in f" {goal} ":
+            return " ".join(words[:n]), rest
+    return None
+
+
+def _rules_of(example: Example) -> Iterable[tuple[str, bool, str, str, tuple[str, tuple[tuple[str, str], ...]] | None]]:
+    """(pattern, open-ended, intent, template, reading) of each way to read one repair as a rule."""
+    goal = normalise(example.goal.request.query)
+    values = gap_values(example.failed.request.context, example.answered)
+    tail = _tail(example.query, goal)
+    variants = [(example.query, False, values)]
+    if tail:
+        variants.append((tail[0], True, values | {REST: tail[1]}))
+    for pattern, open_ended, gaps in variants:
+        template = _gapped(goal, gaps)
+        if "{" not in template or (open_ended and f"{{{REST}}}" not in template):
+            continue
+        reading = None
+        if example.goal.interpretation is not None:
+            made = example.goal.interpretation
+            slots = tuple((name, _gapped(normalise(value), gaps)) for name, value in made.slots)
+            said = set(template.split())
+            # A value that the words do not hold was the assistant's to find; it cannot be foretold.
+            if all(set(value.split()) <= said or "{" in value for _, value in slots):
+                reading = (made.intent, slots)
+        needs_answer = "{slot:" in template
+        yield pattern, open_ended, example.answered.intent if needs_answer and example.answered else "", template, reading
+
+
+def _examples(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]]]) -> Iterable[Example]:
+    for turns, evidence in people:
+        for i, (turn, e) in enumerate(zip(turns, evidence, strict=True)):
+            query = normalise(turn.request.query)
+            if e.goal is None or not query:
+                continue
+            answered = last_answered(turns, i, turn.request.timestamp_ms)
+            yield Example(
+                turn.request.user_id, query, turn, answered.interpretation if answered else None, turns[e.goal]
+            )
+
+
+def mine_completions(
+    people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]]], min_people: int = MIN_PEOPLE
+) -> Completer:
+    """Rules that at least `min_people` people's repairs agree on, with the share of repairs that each gets right."""
+    examples = list(_examples(people))
+    who: dict[tuple, set[str]] = defaultdict(set)
+    readings: dict[tuple, Counter] = defaultdict(Counter)
+    for example in examples:
+        for pattern, open_ended, intent, template, reading in _rules_of(example):
+            key = (pattern, open_ended, intent, template)
+            who[key].add(example.person)
+            readings[key][reading] += 1
+    kept = {key: people for key, people in who.items() if len(people) >= min_people}
+    draft = [
+        Rule(*key, reading=readings[key].most_common(1)[0][0], support=len(people), precision=1.0)
+        for key, people in kept.items()
+    ]
+    return Completer(_measured(draft, examples))
+
+
+def _measured(rules: list[Rule], examples: list[Example]) -> list[Rule]:
+    """The rules with their precision on the repairs where they fire; those below the bound, and the crowd, dropped."""
+    fired: Counter[Rule] = Counter()
+    right: Counter[Rule] = Counter()
+    by_pattern: dict[tuple[str, str], list[Rule]] = defaultdict(list)
+    for rule in rules:
+        by_pattern[rule.pattern, rule.intent].append(rule)
+    for rule_group in by_pattern.values():
+        single = [(rule, Completer([rule])) for rule in rule_group]
+        for example in examples:
+            if not f"{example.query} ".startswith(f"{rule_group[0].pattern} "):
+                continue
+            goal = normalise(example.goal.request.query)
+            for rule, completer in single:
+                for made in completer.complete(example.query, example.failed.request, example.answered):
+                    fired[rule] += 1
+                    right[rule] += made.text == goal or (
+                        made.reading is not None and made.reading == example.goal.interpretation
+                    )
+    out = []
+    for group in by_pattern.values():
+        measured = [
+            Rule(r.pattern, r.open_ended, r.intent, r.template, r.reading, r.support, (right[r] + 1) / (fired[r] + 2))
+            for r in group
+        ]
+        measured = [r for r in measured if r.precision >= MIN_PRECISION]
+        out += sorted(measured, key=lambda r: (-r.precision * r.support, r.template))[:_MAX_RULES_A_PATTERN]
+    return out

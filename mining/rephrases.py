@@ -1,0 +1,87 @@
+"""Which later turn of a session pursues the goal of a turn that failed, and reached it.
+
+People repair a failure by saying it again, saying it in full, or typing it. What they say right after a failure is
+usually a repair, but a quick next request after a right answer usually is not: the two are judged by different rules.
+All likeness is on texts in normal form.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from rapidfuzz import fuzz
+
+from retriever.interaction import Channel, Explicit, Interaction
+from retriever.normalise import normalise
+from retriever.sound import sound_key
+
+REPHRASE_WINDOW_MS = 120_000
+"""A rephrase follows within this time of the turn before it."""
+
+AFFINITY_AFTER_FAILURE = 0.5
+AFFINITY_AFTER_ANSWER = 0.55
+SOUNDS_ALIKE = 0.6
+
+
+@lru_cache(maxsize=65536)
+def affinity(a: str, b: str) -> float:
+    """0 to 1: how far two texts in normal form share letters, words or sound, whichever says most."""
+    return max(fuzz.ratio(a, b), fuzz.token_set_ratio(a, b), fuzz.ratio(sound_key(a), sound_key(b))) / 100
+
+
+@lru_cache(maxsize=65536)
+def _says_it_again(a: str, b: str) -> bool:
+    """Whether `b` holds all that `a` says, or what differs sounds alike: a mishearing, not a change of mind."""
+    first, second = a.split(), b.split()
+    lost = [w for w in first if w not in second]
+    new = [w for w in second if w not in first]
+    if not lost:
+        return bool(new)
+    alike = fuzz.ratio(sound_key(" ".join(lost)), sound_key(" ".join(new))) / 100
+    return alike >= SOUNDS_ALIKE
+
+
+def _fills_in(before: Interaction, after: Interaction) -> bool:
+    """Whether `after` states a slot that the assistant had guessed for `before`: same intent, one value kept, one
+    value that `before` never mentioned replaced by one that `after` does mention."""
+    a, b = before.interpretation, after.interpretation
+    if a is None or b is None or a.intent != b.intent:
+        return False
+    said_before, said_after = f" {normalise(before.request.query)} ", f" {normalise(after.request.query)} "
+    old, new = dict(a.slots), dict(b.slots)
+    kept = any(old.get(k) == v and f" {normalise(v)} " in said_before for k, v in new.items())
+    stated = any(
+        old.get(k) != v and f" {normalise(v)} " in said_after and f" {normalise(old.get(k, ''))} " not in said_before
+        for k, v in new.items()
+    )
+    return kept and stated
+
+
+def _carries_on(context: Interaction | None, after: Interaction) -> bool:
+    """Whether `after` names something that the last answered turn was about: a follow-up said in full."""
+    if context is None or context.interpretation is None or after.interpretation is None:
+        return False
+    known = {v for _, v in context.interpretation.slots if len(v) > 2}
+    return any(v in known for _, v in after.interpretation.slots)
+
+
+def same_goal(failed: Interaction, later: Interaction, context: Interaction | None) -> bool:
+    """Whether `later` pursues the goal of `failed`.
+
+    `failed`: a turn that got no answer, or an answer that may be wrong. `context`: the last answered turn before it in
+    the session, where there is one. Both turns are of one user; `later` lies within the window.
+    """
+    a, b = normalise(failed.request.query), normalise(later.request.query)
+    answered = failed.interpretation is not None
+    if answered and failed.interpretation == later.interpretation:
+        return False  # the same answer again repairs nothing
+    near = affinity(a, b)
+    rejected = failed.feedback.barge_in or failed.feedback.explicit is Explicit.NO
+    if not answered:
+        if near >= AFFINITY_AFTER_FAILURE or _carries_on(context, later):
+            return True
+        # Whoever types right after not being understood by voice types the same wish.
+        return later.request.channel is not Channel.VOICE and failed.request.channel is Channel.VOICE
+    if _fills_in(failed, later):
+        return True
+    return near >= AFFINITY_AFTER_ANSWER and (_says_it_again(a, b) or rejected)

@@ -1,0 +1,91 @@
+"""Who says what, with what success: tables of texts, repairs, words and slot values from turns and their evidence.
+
+`collect` serves one person's turns (the personal layer, online too) and everybody's (the global layer, in a build).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mining.defects import TurnEvidence, assess
+from retriever.evidence import Repair, TextEvidence
+from retriever.interaction import Interaction
+from retriever.normalise import normalise
+
+START, END = "<s>", "</s>"
+
+
+@dataclass(slots=True)
+class Tables:
+    """`texts`: by normal form. `repairs`: by (source, target). `slot_values`: successes by value of any slot.
+    `word_pairs`: successes by two neighbouring words, borders included. `words`: successes by word."""
+
+    texts: dict[str, TextEvidence] = field(default_factory=dict)
+    repairs: dict[tuple[str, str], Repair] = field(default_factory=dict)
+    slot_values: Counter[str] = field(default_factory=Counter)
+    word_pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    words: Counter[str] = field(default_factory=Counter)
+
+
+def word_pairs(text: str) -> list[tuple[str, str]]:
+    """Neighbouring words of a text in normal form, with its borders."""
+    words = [START, *text.split(), END]
+    return list(zip(words, words[1:], strict=False))
+
+
+def collect(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]]]) -> Tables:
+    """Tables over the turns of some people, each person's in time order with their evidence (`mining.defects.assess`).
+
+    The result does not depend on the order of the people, but for ties.
+    """
+    out = Tables()
+    repairs: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0])
+    for turns, evidence in people:
+        succeeded: set[str] = set()
+        repaired: set[tuple[str, str]] = set()
+        for turn, e in zip(turns, evidence, strict=True):
+            text = normalise(turn.request.query)
+            if not text:
+                continue
+            row = out.texts.get(text)
+            if row is None:
+                row = out.texts[text] = TextEvidence(text)
+            row.attempts += 1
+            row.successes += 1 - e.defect
+            if e.goal is not None:
+                target = normalise(turns[e.goal].request.query)
+                if target and target != text:
+                    repairs[text, target][0] += 1
+                    repaired.add((text, target))
+            if e.failed or turn.interpretation is None:
+                continue
+            succeeded.add(text)
+            stamp = turn.request.timestamp_ms
+            row.last_success_ms = max(row.last_success_ms, stamp)
+            row.success_ms.append(stamp)
+            row.readings[turn.request.context.has_screen][turn.interpretation] += 1
+            out.words.update(text.split())
+            out.word_pairs.update(word_pairs(text))
+            for _, value in turn.interpretation.slots:
+                out.slot_values[normalise(value)] += 1
+        for text in succeeded:
+            out.texts[text].people += 1
+        for pair in repaired:
+            repairs[pair][1] += 1
+    out.repairs = {
+        (source, target): Repair(source, target, times, int(people)) for (source, target), (times, people) in repairs.items()
+    }
+    return out
+
+
+def personal_tables(turns: Sequence[Interaction]) -> tuple[Tables, list[TurnEvidence]]:
+    """One person's tables and the evidence of each of their turns."""
+    evidence = assess(turns)
+    return collect([(turns, evidence)]), evidence
+
+
+def global_tables(turns: Mapping[str, Sequence[Interaction]]) -> Tables:
+    """Everybody's tables. `turns`: by user, each in time order."""
+    return collect((theirs, assess(theirs)) for theirs in turns.values())

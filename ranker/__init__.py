@@ -1,0 +1,1 @@
+"""Candidates to a decision: features, LightGBM model, calibration, threshold, explanation."""

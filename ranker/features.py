@@ -1,0 +1,316 @@
+"""The feature vector of every candidate of a request: one batched function, used online, in training and in replay.
+
+Query features say how likely the query is to fail as it stands; they are the same in every row of a request. Candidate
+features say how near a candidate is, how well it has worked, and how it fits the situation. NaN: not known (LightGBM
+learns where to send it). Likenesses are 0 to 1, higher is nearer; counts are log1p; ages are in hours, gaps in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rapidfuzz import fuzz
+
+from ranker.situation import Situation
+from retriever.candidates import Candidate
+from retriever.completion import gap_values
+from retriever.evidence import DAY_MS, HOUR_MS, success_rate
+from retriever.global_layer import GlobalLayer
+from retriever.interaction import Channel, Request
+from retriever.normalise import normalise
+from retriever.personal_layer import PersonalLayer
+from retriever.sound import sound_key
+
+NAN = float("nan")
+
+QUERY_FEATURES: tuple[tuple[str, str], ...] = (
+    ("query_words", "words of the query"),
+    ("query_chars", "characters of the query"),
+    ("query_typed", "1 where typed, 0 where spoken"),
+    ("query_has_screen", "1 where the device has a screen"),
+    ("query_confidence", "the recogniser's confidence, 0 to 1"),
+    ("query_alternatives", "number of the recogniser's further hypotheses"),
+    ("query_alternative_likeness", "mean likeness of the alternatives to the query: low means disagreement"),
+    ("query_alternative_known", "log1p of the best alternative's successes with anybody"),
+    ("query_alternative_own", "log1p of the best alternative's successes with this user"),
+    ("query_attempts", "log1p of how often anybody said just this"),
+    ("query_success_rate", "smoothed share of these that served"),
+    ("query_people", "log1p of the people it served"),
+    ("query_pair_rarest", "log1p count of the query's rarest word pair among requests that worked"),
+    ("query_pair_mean", "mean log1p count of its word pairs"),
+    ("query_pairs_unseen", "share of its word pairs never seen in a request that worked"),
+    ("query_words_unseen", "share of its words never seen in a request that worked"),
+    ("query_own_attempts", "log1p of how often this user said just this"),
+    ("query_own_success_rate", "smoothed share of these that served"),
+    ("query_own_age", "hours since it last served this user"),
+    ("query_own_repairs", "log1p of how often this user had to repair just this"),
+    ("own_successes", "log1p of this user's successes in all"),
+    ("previous_gap", "seconds since the turn before"),
+    ("previous_failed", "1 where the turn before got no answer"),
+    ("previous_rejected", "1 where the user barged into it or refused it"),
+    ("previous_likeness", "likeness of the query to the turn before"),
+    ("streak", "turns in a row, up to now, without an answer"),
+    ("answered_gap", "seconds since the last answered turn"),
+    ("answered_likeness", "likeness of the query to the last answered turn"),
+)
+
+CANDIDATE_FEATURES: tuple[tuple[str, str], ...] = (
+    ("is_query", "1 for leaving the query alone"),
+    ("is_personal", "1 where it has worked for this user"),
+    ("is_global", "1 where it has worked for several people"),
+    ("is_completion", "1 where made by completing a follow-up"),
+    ("likeness", "edit likeness of the texts"),
+    ("likeness_tokens", "edit likeness of the word sets"),
+    ("likeness_part", "edit likeness of the shorter text to its best place in the longer"),
+    ("likeness_sound", "edit likeness of the phonetic keys"),
+    ("cosine_meaning", "cosine of the sentence vectors, NaN where not computed"),
+    ("cosine_sound", "cosine of the sound vectors, NaN where not computed"),
+    ("likeness_alternative", "best edit likeness to an alternative of the recogniser"),
+    ("likeness_alternative_sound", "best phonetic likeness to an alternative"),
+    ("words_more", "words of the candidate less words of the query"),
+    ("words_shared", "share of the query's words that the candidate holds"),
+    ("words_new", "share of the candidate's words that the query lacks"),
+    ("same_start", "1 where the first words are equal"),
+    ("difference_sound", "phonetic likeness of the words that only one of the texts holds"),
+    ("difference_chars", "characters of the longer of these differences"),
+    ("own_successes_of", "log1p of its successes with this user"),
+    ("own_rate_of", "smoothed share of this user's attempts at it that served"),
+    ("own_age_of", "hours since it last served this user"),
+    ("own_share_of", "share of this user's successes that are this text"),
+    ("own_hour_of", "share of its successes with this user within two hours of this time of day"),
+    ("own_repair_of", "log1p of how often it repaired just this query for this user"),
+    ("own_repair_cosine", "sound cosine to the nearest query it repaired for this user"),
+    ("shared_successes_of", "log1p of its successes with anybody"),
+    ("shared_rate_of", "smoothed share of all attempts at it that served"),
+    ("shared_people_of", "log1p of the people it served"),
+    ("shared_repair_of", "log1p of how often it repaired just this query for anybody"),
+    ("shared_repair_people", "log1p of the people for whom it did"),
+    ("shared_repair_share", "its share of all repairs of this query among the candidates"),
+    ("shared_repair_cosine", "sound cosine to the nearest query it repaired for anybody"),
+    ("same_reading", "1 where the query, said as it is, is expected to mean the same"),
+    ("reading_known", "1 where it is known what the assistant makes of it"),
+    ("values", "number of slot values in its reading"),
+    ("values_own", "share of its slot values that this user has named with success"),
+    ("values_shared", "log1p count of its rarest slot value among requests that worked"),
+    ("values_likeness", "mean likeness of its slot values to their best place in the query"),
+    ("values_sound", "the same by phonetic key"),
+    ("values_situation", "share of its slot values that the last answered turn had too"),
+    ("situation_mentioned", "number of the situation's names (room, place, device that is on) that it alone holds"),
+    ("previous_same", "1 where it is the turn before"),
+    ("previous_repeat", "1 where it has got no answer within the situation"),
+    ("answered_same", "1 where it is the last answered turn"),
+    ("completion_support", "log1p of the people behind the completion's rule"),
+    ("completion_precision", "share of the rule's firings that were right in the log"),
+    ("likeness_lead", "its likeness less the best other candidate's"),
+    ("sound_lead", "its phonetic likeness less the best other candidate's"),
+    ("meaning_lead", "its cosine by meaning less the best other candidate's"),
+    ("success_lead", "its successes with this user (log1p) less the best other candidate's"),
+    ("candidates", "number of candidates"),
+)
+
+NAMES: tuple[str, ...] = tuple(name for name, _ in QUERY_FEATURES + CANDIDATE_FEATURES)
+_COLUMN = {name: i for i, name in enumerate(NAMES)}
+_FIRST_CANDIDATE = len(QUERY_FEATURES)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureInput:
+    """All that a request's features are computed from. `query`: normal form, not empty. `candidates[0]` is the query
+    itself. A layer turned off is None, and leaves no trace in any feature."""
+
+    request: Request
+    query: str
+    candidates: Sequence[Candidate]
+    situation: Situation
+    personal: PersonalLayer | None
+    shared: GlobalLayer | None
+
+
+def features(x: FeatureInput) -> np.ndarray:
+    """float32 (candidates, features), columns as in `NAMES`."""
+    out = np.empty((len(x.candidates), len(NAMES)), dtype=np.float32)
+    alternatives = [a for a in map(normalise, x.request.alternatives) if a]
+    out[:, :_FIRST_CANDIDATE] = _query_features(x, alternatives)
+    out[:, _FIRST_CANDIDATE:] = _candidate_features(x, alternatives)
+    _leads(out)
+    return out
+
+
+def _log1p(x: float) -> float:
+    return math.log1p(max(x, 0.0))
+
+
+def _hours(now_ms: int, then_ms: int) -> float:
+    return max(0.0, (now_ms - then_ms) / HOUR_MS) if then_ms else NAN
+
+
+def _query_features(x: FeatureInput, alternatives: list[str]) -> list[float]:
+    query, request, s = x.query, x.request, x.situation
+    words = query.split()
+    shared: list[float] = [NAN] * 7
+    alternative_known = NAN
+    if x.shared is not None:
+        records = x.shared.records_of([query, *alternatives])
+        attempts, successes, people = records[0].tolist()
+        pairs = list(zip(["<s>", *words], [*words, "</s>"], strict=True))
+        pair_counts = np.log1p(x.shared.word_pair_counts(pairs))
+        word_counts = x.shared.word_counts(words)
+        shared = [
+            _log1p(attempts),
+            success_rate(successes, attempts),
+            _log1p(people),
+            float(pair_counts.min()),
+            float(pair_counts.mean()),
+            float((pair_counts == 0).mean()),
+            float((word_counts == 0).mean()),
+        ]
+        if alternatives:
+            alternative_known = _log1p(float(records[1:, 1].max()))
+    own: list[float] = [NAN] * 5
+    alternative_own = NAN
+    if x.personal is not None:
+        known = x.personal.texts.get(query)
+        own = [
+            _log1p(known.attempts if known else 0),
+            success_rate(known.successes, known.attempts) if known else 0.5,
+            _hours(request.timestamp_ms, known.last_success_ms) if known else NAN,
+            _log1p(sum(r.times for (source, _), r in x.personal.repairs.items() if source == query)),
+            _log1p(x.personal.successes),
+        ]
+        if alternatives:
+            found = (x.personal.texts.get(a) for a in alternatives)
+            alternative_own = max(_log1p(e.successes) if e else 0.0 for e in found)
+    likeness = [fuzz.ratio(query, a) for a in alternatives]
+    return [
+        len(words),
+        len(query),
+        float(request.channel is not Channel.VOICE),
+        float(request.context.has_screen),
+        NAN if request.asr_confidence is None else request.asr_confidence,
+        len(alternatives),
+        sum(likeness) / len(likeness) / 100 if likeness else NAN,
+        alternative_known,
+        alternative_own,
+        *shared,
+        *own,
+        s.previous_gap_s,
+        float(s.previous_failed),
+        float(s.previous_rejected),
+        fuzz.ratio(query, s.previous) / 100 if s.previous else NAN,
+        s.streak,
+        s.answered_gap_s,
+        fuzz.ratio(query, s.answered_text) / 100 if s.answered_text else NAN,
+    ]
+
+
+def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
+    texts = [c.text for c in x.candidates]
+    if x.shared is not None:
+        repairs = x.shared.repaired(x.query, texts)
+        repair_total = float(repairs[:, 0].sum())
+    else:
+        repairs, repair_total = np.zeros((len(texts), 2), np.float32), 0.0
+    values = [
+        [normalise(v) for _, v in c.reading.slots] if c.reading is not None else [] for c in x.candidates
+    ]
+    flat = [v for vs in values for v in vs]
+    value_counts = iter(x.shared.slot_value_counts(flat).tolist() if x.shared is not None else [NAN] * len(flat))
+    answered = {normalise(v) for _, v in x.situation.answered.slots} if x.situation.answered else set()
+    ambient = [v for k, v in gap_values(x.request.context, None).items()]
+    query_words, query_sound = set(x.query.split()), sound_key(x.query)
+    alternative_sounds = [sound_key(a) for a in alternatives]
+    query_reading = x.candidates[0].reading
+    rows = []
+    for c, vs, (repaired, repair_people) in zip(x.candidates, values, repairs.tolist(), strict=True):
+        counts = [next(value_counts) for _ in vs]
+        sound = sound_key(c.text)
+        words = c.text.split()
+        new = [w for w in words if w not in query_words]
+        lost = [w for w in x.query.split() if w not in words]
+        personal, shared = c.personal, c.shared
+        rows.append((
+            c.is_query,
+            personal is not None and personal.people > 0,
+            shared is not None,
+            c.completion is not None,
+            fuzz.ratio(x.query, c.text) / 100,
+            fuzz.token_set_ratio(x.query, c.text) / 100,
+            fuzz.partial_ratio(x.query, c.text) / 100,
+            fuzz.ratio(query_sound, sound) / 100,
+            c.meaning or NAN,
+            c.sound or NAN,
+            max((fuzz.ratio(a, c.text) for a in alternatives), default=NAN) / 100,
+            max((fuzz.ratio(a, sound) for a in alternative_sounds), default=NAN) / 100,
+            len(words) - len(query_words),
+            1 - len(lost) / max(1, len(query_words)),
+            len(new) / max(1, len(words)),
+            words[:1] == x.query.split(maxsplit=1)[:1],
+            fuzz.ratio(sound_key(" ".join(lost)), sound_key(" ".join(new))) / 100 if lost and new else NAN,
+            max(sum(map(len, lost)), sum(map(len, new))),
+            *_own(x, c),
+            _log1p(shared.successes) if shared else 0.0,
+            success_rate(shared.successes, shared.attempts) if shared else NAN,
+            _log1p(shared.people) if shared else 0.0,
+            _log1p(repaired),
+            _log1p(repair_people),
+            repaired / repair_total if repair_total else NAN,
+            c.global_repair,
+            query_reading is not None and c.reading == query_reading,
+            c.reading is not None,
+            len(vs),
+            sum(v in x.personal.slot_values for v in vs) / len(vs) if vs and x.personal is not None else NAN,
+            _log1p(min(counts)) if counts and x.shared is not None else NAN,
+            sum(fuzz.partial_ratio(v, x.query) for v in vs) / len(vs) / 100 if vs else NAN,
+            sum(fuzz.partial_ratio(sound_key(v), query_sound) for v in vs) / len(vs) / 100 if vs else NAN,
+            sum(v in answered for v in vs) / len(vs) if vs else NAN,
+            sum(f" {a} " in f" {c.text} " and f" {a} " not in f" {x.query} " for a in ambient),
+            c.text == x.situation.previous,
+            c.text in x.situation.failed_texts,
+            c.text == x.situation.answered_text,
+            _log1p(c.completion.support) if c.completion else 0.0,
+            c.completion.precision if c.completion else NAN,
+            0.0, 0.0, 0.0, 0.0,  # filled by _leads, which needs all rows
+            len(texts),
+        ))
+    return np.array(rows, dtype=np.float32)
+
+
+def _own(x: FeatureInput, c: Candidate) -> tuple[float, ...]:
+    """This user's own record with a candidate; NaN throughout where the personal layer is off."""
+    if x.personal is None:
+        return (NAN,) * 7
+    repaired = _log1p(x.personal.repaired(x.query, c.text))
+    e = c.personal
+    if e is None:
+        return (0.0, NAN, NAN, 0.0, NAN, repaired, c.personal_repair)
+    now = x.request.timestamp_ms
+    off = [abs((now - t + DAY_MS // 2) % DAY_MS - DAY_MS // 2) for t in e.success_ms]
+    return (
+        _log1p(e.successes),
+        success_rate(e.successes, e.attempts),
+        _hours(now, e.last_success_ms),
+        e.successes / x.personal.successes if x.personal.successes else 0.0,
+        sum(o <= 2 * HOUR_MS for o in off) / len(off) if off else NAN,
+        repaired,
+        c.personal_repair,
+    )
+
+
+def _leads(out: np.ndarray) -> None:
+    """How far each rewrite is ahead of the best other one; the query itself stands outside the contest (NaN)."""
+    for lead, of in (
+        ("likeness_lead", "likeness"),
+        ("sound_lead", "likeness_sound"),
+        ("meaning_lead", "cosine_meaning"),
+        ("success_lead", "own_successes_of"),
+    ):
+        column = np.nan_to_num(out[1:, _COLUMN[of]], nan=0.0)
+        out[0, _COLUMN[lead]] = NAN
+        if len(column) == 1:
+            out[1, _COLUMN[lead]] = column[0]
+        elif len(column) > 1:
+            second, best = np.partition(column, -2)[-2:]
+            out[1:, _COLUMN[lead]] = column - np.where(column == best, second, best)

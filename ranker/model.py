@@ -1,0 +1,73 @@
+"""The ranker: one LightGBM model that gives every candidate the probabilities of three outcomes.
+
+WRONG: the user would not get what was wanted. NEEDLESS: would, but the query alone would have done. WIN: would, and the
+query alone would have failed. For the row that leaves the query alone, NEEDLESS means that the query serves as it is,
+so that leaving competes with rewriting in one ranking.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+
+from ranker.features import NAMES
+
+WRONG, NEEDLESS, WIN = 0, 1, 2
+
+_PARAMETERS = {
+    "objective": "multiclass",
+    "num_class": 3,
+    "learning_rate": 0.06,
+    "num_leaves": 31,
+    "min_data_in_leaf": 25,
+    "feature_fraction": 0.6,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambda_l2": 2.0,
+    "max_bin": 127,
+    "seed": 7,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+ROUNDS = 260
+
+
+class RankerModel:
+    """A trained model. Predicting is thread-safe; one thread a call, since a request has few rows."""
+
+    def __init__(self, booster: lightgbm.Booster) -> None:
+        if tuple(booster.feature_name()) != NAMES:
+            raise ValueError("the model was trained on other features than this version computes; build the bundle anew")
+        self._booster = booster
+
+    @classmethod
+    def fit(cls, x: np.ndarray, y: np.ndarray, weight: np.ndarray, threads: int = 2) -> RankerModel:
+        """`x`: float32 (n, features); `y`: (n,) of WRONG, NEEDLESS, WIN; `weight`: (n,), > 0. The same data give the
+        same model."""
+        data = lightgbm.Dataset(x, y, weight=weight, feature_name=list(NAMES), free_raw_data=True)
+        return cls(lightgbm.train(_PARAMETERS | {"num_threads": threads}, data, ROUNDS))
+
+    @classmethod
+    def open(cls, path: Path) -> RankerModel:
+        return cls(lightgbm.Booster(model_file=str(path)))
+
+    def save(self, path: Path) -> None:
+        self._booster.save_model(str(path))
+
+    def predict(self, x: np.ndarray, threads: int = 1) -> np.ndarray:
+        """float64 (n, 3): probabilities of WRONG, NEEDLESS, WIN, not calibrated."""
+        return self._booster.predict(x, num_threads=threads)  # type: ignore[return-value]
+
+    def contributions(self, x: np.ndarray) -> np.ndarray:
+        """float64 (n, features): what each feature adds to the log-odds of WIN (SHAP values of trees, Lundberg 2018)."""
+        both = self._booster.predict(x, pred_contrib=True, num_threads=1)
+        width = len(NAMES) + 1  # per class: the features, then the base value
+        return np.asarray(both)[:, WIN * width : WIN * width + len(NAMES)]
+
+    def importance(self) -> dict[str, float]:
+        """Total gain by feature, as shares of 1."""
+        gain = self._booster.feature_importance("gain")
+        return dict(zip(NAMES, (gain / max(gain.sum(), 1e-9)).tolist(), strict=True))

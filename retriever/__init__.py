@@ -1,0 +1,1 @@
+"""Text to candidates: normalisation, phonetics, encoder, personal and global index."""

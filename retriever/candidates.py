@@ -1,0 +1,110 @@
+"""Candidates of both layers, merged by text: what the ranker ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from retriever.completion import Completion
+from retriever.evidence import TextEvidence
+from retriever.global_layer import GlobalLayer, GlobalText
+from retriever.interaction import Interpretation
+from retriever.personal_layer import PersonalLayer
+from retriever.views import Views
+
+PERSONAL_K = 12
+GLOBAL_K = 16
+MAX_CANDIDATES = 32
+"""Work a request is bounded: the nearest are kept."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A text that might replace the query, with what each layer knows of it.
+
+    `reading`: what the assistant is expected to make of it on this device; None where nobody knows.
+    `meaning`, `sound`: cosines to the query (-1 to 1; 0 where not computed). `personal_repair`, `global_repair`:
+    cosine by sound of the query to the nearest query that this text repaired, 0 where there is none.
+    `completion`: the completed query this came from, where it did.
+    """
+
+    text: str
+    reading: Interpretation | None = None
+    personal: TextEvidence | None = None
+    shared: GlobalText | None = None
+    completion: Completion | None = None
+    meaning: float = 0.0
+    sound: float = 0.0
+    personal_repair: float = 0.0
+    global_repair: float = 0.0
+    is_query: bool = False
+
+    @property
+    def nearness(self) -> float:
+        """How near the query by whichever way it was found; orders candidates when there are too many."""
+        completed = 1.0 if self.completion else 0.0
+        return max(self.meaning, self.sound, self.personal_repair, self.global_repair, completed)
+
+
+def gather(
+    query: str,
+    views: Views,
+    has_screen: bool,
+    personal: PersonalLayer | None,
+    shared: GlobalLayer | None,
+    completions: Sequence[Completion] = (),
+) -> list[Candidate]:
+    """The query itself first (leaving it alone), then the candidates of both layers, nearest first, each text once.
+
+    `query`: normal form, not empty. `views`: its vectors, one row; a missing meaning view (all zeros) finds by sound
+    alone. `personal`, `shared`: None turns a layer off.
+    """
+    found: dict[str, Candidate] = {}
+
+    def candidate(text: str) -> Candidate:
+        c = found.get(text)
+        if c is None:
+            c = found[text] = Candidate(text)
+        return c
+
+    if personal is not None:
+        hits, keys = personal.search(views, PERSONAL_K)
+        for key, meaning, sound in zip(keys, hits.meaning.tolist(), hits.sound.tolist(), strict=True):
+            c = candidate(key.target)
+            if key.is_repair:
+                c.personal_repair = max(c.personal_repair, sound)
+            else:
+                c.meaning, c.sound = meaning, sound
+    if shared is not None:
+        hits, targets = shared.search(views, GLOBAL_K)
+        rows = zip(targets.tolist(), hits.meaning.tolist(), hits.sound.tolist(), strict=True)
+        for (row, is_repair), meaning, sound in rows:
+            text = shared.text_at(row)
+            c = candidate(text.text)
+            c.shared = text
+            if is_repair:
+                c.global_repair = max(c.global_repair, sound)
+            else:
+                c.meaning, c.sound = meaning, sound
+    for completion in completions:
+        c = candidate(completion.text)
+        if c.completion is None:
+            c.completion = completion
+    found.pop(query, None)
+    nearest = sorted(found.values(), key=lambda c: -c.nearness)[:MAX_CANDIDATES]
+    leave = Candidate(query, meaning=1.0, sound=1.0, is_query=True)
+    out = [leave, *nearest]
+    for c in out:
+        if personal is not None:
+            c.personal = personal.texts.get(c.text)
+        if shared is not None and c.shared is None:
+            c.shared = shared.find(c.text)
+        c.reading = _reading(c, has_screen)
+    return out
+
+
+def _reading(c: Candidate, has_screen: bool) -> Interpretation | None:
+    """The user's own experience with the text, else everybody's, else what the completion was made to mean."""
+    own = c.personal.reading(has_screen) if c.personal else None
+    everybody = c.shared.reading(has_screen) if c.shared else None
+    return own or everybody or (c.completion.reading if c.completion else None)

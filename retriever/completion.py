@@ -1,0 +1,119 @@
+"""Follow-ups made whole: "turn it off", after the den light, as "turn off the den light".
+
+An assistant that understands only full requests fails on what people leave out because the situation says it. Rules for
+filling it in are mined from repairs (`mining.completions`): what is said, what the last answered turn was about, and
+how people then said it in full. A rule is general: its gaps are filled from the slots of the last answered turn, from
+the rest of the query, or from the situation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from retriever.interaction import Context, Interpretation, Request
+from retriever.normalise import normalise
+
+REST = "rest"
+"""The gap filled with what follows the pattern in the query."""
+_MAX_PATTERN_WORDS = 6
+MAX_COMPLETIONS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A query made whole. `support`: people behind the rule; `precision`: share of its firings, in the log, that gave
+    what the user then asked for, 0 to 1; `rest`: the part of the query that filled a gap, "" where none did."""
+
+    text: str
+    reading: Interpretation | None
+    support: int
+    precision: float
+    rest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`pattern`: the query's words, or its first words when a gap takes the rest (`open_ended`). `intent`: of the last
+    answered turn, "" where the rule needs none. `template`: words and gaps ("{slot:device}", "{room}", "{rest}").
+    `reading`: intent and slots of the result, values being templates likewise; None where not all are known."""
+
+    pattern: str
+    open_ended: bool
+    intent: str
+    template: str
+    reading: tuple[str, tuple[tuple[str, str], ...]] | None
+    support: int
+    precision: float
+
+    def to_record(self) -> list[Any]:
+        return [self.pattern, self.open_ended, self.intent, self.template, self.reading, self.support, self.precision]
+
+    @classmethod
+    def from_record(cls, r: list[Any]) -> Rule:
+        reading = None if r[4] is None else (r[4][0], tuple((k, v) for k, v in r[4][1]))
+        return cls(r[0], r[1], r[2], r[3], reading, r[5], r[6])
+
+
+def gap_values(context: Context, answered: Interpretation | None) -> dict[str, str]:
+    """What the situation offers to fill gaps with: gap name to value in normal form."""
+    values = {f"slot:{name}": normalise(value) for name, value in (answered.slots if answered else ())}
+    values |= {"room": normalise(context.room), "city": normalise(context.city), "state": normalise(context.state)}
+    on = [normalise(device) for device, state in context.device_state.items() if state == "on"]
+    if len(on) == 1:
+        values["device_on"] = on[0]
+    return {name: value for name, value in values.items() if value}
+
+
+def fill(template: str, values: Mapping[str, str]) -> str | None:
+    """The template with its gaps filled; None where a value is missing."""
+    words = []
+    for word in template.split():
+        if word.startswith("{"):
+            value = values.get(word[1:-1])
+            if value is None:
+                return None
+            words.append(value)
+        else:
+            words.append(word)
+    return " ".join(words)
+
+
+class Completer:
+    """The rules of a bundle, found by the query's words."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules = sorted(rules, key=lambda r: (-r.support, r.pattern, r.template))
+        self._exact: dict[tuple[str, str], list[Rule]] = {}
+        self._prefix: dict[tuple[str, str], list[Rule]] = {}
+        for rule in self.rules:
+            (self._prefix if rule.open_ended else self._exact).setdefault((rule.pattern, rule.intent), []).append(rule)
+
+    def complete(self, query: str, request: Request, answered: Interpretation | None) -> list[Completion]:
+        """At most six completions of `query` (normal form), best supported first. `answered`: the reading of the last
+        answered turn of the session."""
+        values = gap_values(request.context, answered)
+        intents = [answered.intent, ""] if answered else [""]
+        words = query.split()
+        out: dict[str, Completion] = {}
+        for intent in intents:
+            matches = [(rule, "") for rule in self._exact.get((query, intent), ())]
+            for n in range(min(len(words) - 1, _MAX_PATTERN_WORDS), 0, -1):
+                rest = " ".join(words[n:])
+                matches += [(rule, rest) for rule in self._prefix.get((" ".join(words[:n]), intent), ())]
+            for rule, rest in matches:
+                filled = fill(rule.template, values | {REST: rest})
+                if filled and filled != query and filled not in out:
+                    reading = self._reading(rule, values | {REST: rest})
+                    out[filled] = Completion(filled, reading, rule.support, rule.precision, rest)
+        return sorted(out.values(), key=lambda c: -c.support * c.precision)[:MAX_COMPLETIONS]
+
+    @staticmethod
+    def _reading(rule: Rule, values: Mapping[str, str]) -> Interpretation | None:
+        if rule.reading is None:
+            return None
+        slots = tuple((name, fill(value, values)) for name, value in rule.reading[1])
+        if any(value is None for _, value in slots):
+            return None
+        return Interpretation(rule.reading[0], slots)  # type: ignore[arg-type]

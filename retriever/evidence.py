@@ -1,0 +1,53 @@
+"""What is known of one text from the turns in which it was said: the evidence that candidates carry to the ranker."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from retriever.interaction import Interpretation
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+@dataclass(slots=True)
+class TextEvidence:
+    """One text's record, of one person or of everybody.
+
+    `attempts`: turns that said it. `successes`: of these, how many served their user, expected (defect probabilities
+    summed), 0 to `attempts`. `people`: how many said it with success. `last_success_ms`: 0 where never. `success_ms`:
+    the times of the successes (one person's record only). `readings`: what the assistant made of it when it served,
+    without and with a screen, since the same words may mean a song here and a film there.
+    """
+
+    text: str
+    attempts: float = 0.0
+    successes: float = 0.0
+    people: int = 0
+    last_success_ms: int = 0
+    success_ms: list[int] = field(default_factory=list)
+    readings: tuple[Counter[Interpretation], Counter[Interpretation]] = field(
+        default_factory=lambda: (Counter(), Counter())
+    )
+
+    def reading(self, has_screen: bool) -> Interpretation | None:
+        """The most usual reading on such a device; where there is none, the most usual on the other kind."""
+        counts = self.readings[has_screen] or self.readings[not has_screen]
+        # The order of insertion breaks ties, which is the order of time.
+        return max(counts, key=counts.__getitem__) if counts else None
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A query that failed and the text that then reached its goal. `people`: with that repair; `times`: in all."""
+
+    source: str
+    target: str
+    times: float
+    people: int = 1
+
+
+def success_rate(successes: float, attempts: float) -> float:
+    """Smoothed share of successes, 0 to 1; one half where nothing is known (Laplace's rule)."""
+    return (successes + 1.0) / (attempts + 2.0)

@@ -1,0 +1,93 @@
+"""Read-only tables that live in files and are mapped, not loaded: packed strings, and counts by hashed key.
+
+All worker processes share one copy in the page cache, and opening costs the same at a thousand rows and at a million.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+def key_hash(*parts: str) -> int:
+    """64-bit hash of a key, the same on every machine (BLAKE2b). Parts are kept apart: ("ab", "c") != ("a", "bc")."""
+    return int.from_bytes(hashlib.blake2b("\x1f".join(parts).encode("utf-8", "replace"), digest_size=8).digest(), "little")
+
+
+def _open(path: Path) -> np.ndarray:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.asarray(array)  # a plain ndarray over the mapping: indexing a memmap object is several times slower
+
+
+class PackedStrings(Sequence[str]):
+    """A sequence of strings as one UTF-8 blob and its offsets (int64, n + 1)."""
+
+    def __init__(self, blob: np.ndarray, offsets: np.ndarray) -> None:
+        self._blob, self._offsets = blob, offsets
+
+    @classmethod
+    def pack(cls, strings: Sequence[str]) -> PackedStrings:
+        raw = [s.encode("utf-8", "replace") for s in strings]
+        offsets = np.zeros(len(raw) + 1, dtype=np.int64)
+        np.cumsum([len(r) for r in raw], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(raw), dtype=np.uint8), offsets)
+
+    @classmethod
+    def open(cls, directory: Path, name: str) -> PackedStrings:
+        return cls(_open(directory / f"{name}.blob.npy"), _open(directory / f"{name}.offsets.npy"))
+
+    def save(self, directory: Path, name: str) -> None:
+        np.save(directory / f"{name}.blob.npy", self._blob)
+        np.save(directory / f"{name}.offsets.npy", self._offsets)
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, i: int) -> str:  # type: ignore[override]
+        return self._blob[self._offsets[i] : self._offsets[i + 1]].tobytes().decode()
+
+
+class HashCounts:
+    """Numbers by key, where only the key's hash is kept: what was said can be looked up but not read out.
+
+    `values`: float32 (n, columns), in the order of `hashes`, uint64 (n,), ascending.
+    """
+
+    def __init__(self, hashes: np.ndarray, values: np.ndarray) -> None:
+        self.hashes, self.values = hashes, values
+        self._zero = np.zeros(values.shape[1], dtype=np.float32)
+
+    @classmethod
+    def pack(cls, counts: Mapping[int, Sequence[float]], columns: int) -> HashCounts:
+        hashes = np.array(sorted(counts), dtype=np.uint64)
+        values = np.array([counts[int(h)] for h in hashes], dtype=np.float32).reshape(len(hashes), columns)
+        return cls(hashes, values)
+
+    @classmethod
+    def open(cls, directory: Path, name: str) -> HashCounts:
+        return cls(_open(directory / f"{name}.hashes.npy"), _open(directory / f"{name}.values.npy"))
+
+    def save(self, directory: Path, name: str) -> None:
+        np.save(directory / f"{name}.hashes.npy", self.hashes)
+        np.save(directory / f"{name}.values.npy", self.values)
+
+    def get(self, *key: str) -> np.ndarray:
+        """float32 (columns,); zeros for an unknown key."""
+        return self.get_many([key_hash(*key)])[0]
+
+    def get_many(self, hashes: Sequence[int]) -> np.ndarray:
+        """float32 (n, columns); zeros in the rows of unknown keys."""
+        wanted = np.array(hashes, dtype=np.uint64)
+        if not len(self.hashes) or not len(wanted):
+            return np.zeros((len(wanted), self.values.shape[1]), dtype=np.float32)
+        at = np.searchsorted(self.hashes, wanted)
+        at[at == len(self.hashes)] = 0
+        out = self.values[at]
+        out[self.hashes[at] != wanted] = 0
+        return out
+
+    def __len__(self) -> int:
+        return len(self.hashes)

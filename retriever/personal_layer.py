@@ -1,0 +1,58 @@
+"""What works for one person: their own texts with their evidence, their own repairs, and the values they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from retriever.evidence import Repair, TextEvidence
+from retriever.personal_index import PersonalIndex
+from retriever.sound import SoundSpace
+from retriever.views import Hits, TextEncoder, Views
+
+_BYTES_A_ROW = 600
+"""Estimate of the Python objects behind one row, for the cache that holds layers by bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A row of the index: a text that worked, or (a repair's source) one that failed and is known to mean `target`."""
+
+    target: str
+    is_repair: bool
+
+
+class PersonalLayer:
+    """Made from one user's tables; read-only afterwards. Nobody else's data is in it or reachable from it."""
+
+    def __init__(
+        self,
+        texts: Mapping[str, TextEvidence],
+        repairs: Iterable[Repair],
+        slot_values: Mapping[str, int],
+        encoder: TextEncoder,
+        sound: SoundSpace,
+    ) -> None:
+        self.texts = texts
+        self.repairs = {(r.source, r.target): r for r in repairs if r.target in texts and texts[r.target].people}
+        self.slot_values = slot_values
+        worked = [e.text for e in texts.values() if e.people]
+        self.successes = sum(texts[t].successes for t in worked)
+        self.keys = [Key(t, False) for t in worked] + [Key(target, True) for _, target in self.repairs]
+        key_texts = worked + [source for source, _ in self.repairs]
+        self.index = PersonalIndex(Views(encoder.encode(key_texts), sound.encode(key_texts)))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, roughly."""
+        return self.index.nbytes + _BYTES_A_ROW * (len(self.keys) + len(self.texts))
+
+    def search(self, query: Views, k: int) -> tuple[Hits, list[Key]]:
+        """Hits among this user's rows, and the key of each."""
+        hits = self.index.search(query, k)
+        return hits, [self.keys[row] for row in hits.rows.tolist()]
+
+    def repaired(self, source: str, target: str) -> float:
+        """How often `target` repaired `source` for this user."""
+        found = self.repairs.get((source, target))
+        return found.times if found else 0.0

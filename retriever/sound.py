@@ -1,0 +1,77 @@
+"""How a text sounds: a phonetic key, and a dense vector in which texts that sound alike lie near each other.
+
+The recogniser breaks words at other places than the speaker ("dew berry" for "dewberry"), so the key runs over word
+borders. The vector is a hashed bag of n-grams of key and letters (feature hashing with signs, Weinberger et al. 2009,
+"Feature hashing for large scale multitask learning"), weighted by how rare each n-gram is among requests, so that the
+words of a frame ("what's the weather in") weigh less than the name that follows.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
+from doublemetaphone import doublemetaphone
+
+DIMENSION = 512
+_BUCKETS = 1 << 15
+
+
+@lru_cache(maxsize=65536)
+def _word_key(word: str) -> str:
+    """Double Metaphone (Lawrence Philips, 2000), first reading; the word itself where that says nothing (digits)."""
+    return doublemetaphone(word)[0] or word.upper()
+
+
+@lru_cache(maxsize=65536)
+def sound_key(text: str) -> str:
+    """The phonetic key of a text in normal form, words run together. "" for ""."""
+    return "".join(_word_key(word) for word in text.split())
+
+
+@lru_cache(maxsize=65536)
+def _buckets(text: str) -> np.ndarray:
+    """int64 (n,): the hash buckets of the text's n-grams, one entry an occurrence."""
+    key, letters = f"^{sound_key(text)}$", f"^{text.replace(' ', '')}$"
+    grams = [f"k{key[i:i + n]}" for n in (2, 3) for i in range(len(key) - n + 1)]
+    grams += [f"l{letters[i:i + 3]}" for i in range(len(letters) - 2)]
+    grams += [f"w{word}" for word in text.split()]
+    # crc32, not hash(): the same on every machine and in every process.
+    return np.array([zlib.crc32(g.encode()) % _BUCKETS for g in grams], dtype=np.int64)
+
+
+class SoundSpace:
+    """Maps texts to unit vectors of `DIMENSION` floats; cosine of two vectors is likeness of sound, about 0 to 1."""
+
+    def __init__(self, weights: np.ndarray) -> None:
+        """`weights`: float32 (32768,), the weight of each hash bucket, > 0 (see `fit`)."""
+        if weights.shape != (_BUCKETS,):
+            raise ValueError(f"weights: expected shape ({_BUCKETS},), got {weights.shape}")
+        self.weights = weights.astype(np.float32)
+        # Where each bucket lands in the dense vector, and with which sign: fixed, so vectors of any two builds compare.
+        rng = np.random.Generator(np.random.PCG64(20260105))
+        self._column = rng.integers(0, DIMENSION, _BUCKETS)
+        self._sign = rng.choice(np.array([-1.0, 1.0], dtype=np.float32), _BUCKETS)
+
+    @classmethod
+    def fit(cls, texts: Iterable[str]) -> SoundSpace:
+        """Weights from the texts of a log: inverse document frequency, smoothed."""
+        seen, n = np.zeros(_BUCKETS), 0
+        for text in texts:
+            seen[np.unique(_buckets(text))] += 1
+            n += 1
+        return cls(np.log((n + 2) / (seen + 1)).astype(np.float32))
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 (n, 512), rows of unit length; the row of a text without letters is all zeros."""
+        out = np.zeros((len(texts), DIMENSION), dtype=np.float32)
+        for row, text in zip(out, texts, strict=True):
+            b = _buckets(text)
+            if len(b):
+                row[:] = np.bincount(self._column[b], weights=self.weights[b] * self._sign[b], minlength=DIMENSION)
+                norm = float(np.sqrt(row @ row))
+                if norm > 0:
+                    row /= norm
+        return out

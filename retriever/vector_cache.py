@@ -1,0 +1,63 @@
+"""Text to vector, remembered: a bounded, thread-safe cache in front of an encoder.
+
+A vector depends on its text alone, so the cache is shared by all users; nobody can ask it what it holds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+
+from retriever.views import TextEncoder
+
+_OVERHEAD_BYTES = 250
+"""Of one entry beside its vector: key, array header, links."""
+
+
+class CachedEncoder:
+    """Least recently used texts are forgotten first. Returned arrays are the caller's own."""
+
+    def __init__(self, encoder: TextEncoder, dimension: int, max_bytes: int) -> None:
+        self._encoder, self._dimension = encoder, dimension
+        self._capacity = max(1, max_bytes // (4 * dimension + _OVERHEAD_BYTES))
+        self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+        self.hits = self.misses = 0
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 (n, dimension); the texts not remembered are encoded in one batch."""
+        out = np.empty((len(texts), self._dimension), dtype=np.float32)
+        missing: dict[str, list[int]] = {}
+        with self._lock:
+            for i, text in enumerate(texts):
+                vector = self._vectors.get(text)
+                if vector is None:
+                    missing.setdefault(text, []).append(i)
+                else:
+                    self._vectors.move_to_end(text)
+                    out[i] = vector
+            self.hits += len(texts) - len(missing)
+            self.misses += len(missing)
+        if missing:
+            made = self._encoder.encode(list(missing))  # outside the lock: others go on meanwhile
+            with self._lock:
+                for vector, (text, places) in zip(made, missing.items(), strict=True):
+                    out[places] = vector
+                    self._vectors[text] = vector.copy()
+                while len(self._vectors) > self._capacity:
+                    self._vectors.popitem(last=False)
+        return out
+
+    def __contains__(self, text: str) -> bool:
+        return text in self._vectors
+
+    def put(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """Remembers vectors made elsewhere (a bundle's)."""
+        with self._lock:
+            for text, vector in zip(texts, vectors, strict=True):
+                self._vectors[text] = np.array(vector, dtype=np.float32)
+            while len(self._vectors) > self._capacity:
+                self._vectors.popitem(last=False)

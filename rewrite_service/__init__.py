@@ -1,0 +1,1 @@
+"""The service: pipeline, bundle, stores, gRPC, command line."""

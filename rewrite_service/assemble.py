@@ -1,0 +1,79 @@
+"""Puts together what the ranker needs for one request. The same code online, in training and in replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ranker.features import FeatureInput
+from ranker.situation import situation_of
+from retriever import sound
+from retriever.candidates import gather
+from retriever.completion import Completer
+from retriever.encoder import Encoder
+from retriever.global_layer import GlobalLayer
+from retriever.interaction import Interaction, Request
+from retriever.normalise import normalise
+from retriever.personal_layer import PersonalLayer
+from retriever.vector_cache import CachedEncoder
+from retriever.views import Views
+from rewrite_service.stages import StageClock
+
+MEANING_COST_S = 0.003
+"""About what encoding one uncached query takes at worst; without that much time left, retrieval goes by sound alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What was learned from the log up to some moment: everybody's layer, the rules for follow-ups, the encoders."""
+
+    shared: GlobalLayer
+    completer: Completer
+    meaning: CachedEncoder
+    sound: CachedEncoder
+
+    @classmethod
+    def of(cls, shared: GlobalLayer, completer: Completer, meaning: CachedEncoder, sound_cache_bytes: int) -> Knowledge:
+        return cls(shared, completer, meaning, CachedEncoder(shared.sound, sound.DIMENSION, sound_cache_bytes))
+
+
+def assemble(
+    request: Request,
+    situation_turns: Sequence[Interaction],
+    personal: Callable[[], PersonalLayer | None],
+    knowledge: Knowledge,
+    *,
+    use_shared: bool = True,
+    clock: StageClock | None = None,
+) -> FeatureInput | None:
+    """Retrieves the candidates of `request`; None for a query in which nothing is spelled.
+
+    `situation_turns`: this user's latest turns before the request, in time order. `personal`: makes or finds the user's
+    layer, None to leave it off. `use_shared`: False leaves everybody's layer off, the mined rules included.
+    """
+    clock = clock or StageClock()
+    query = normalise(request.query)
+    if not query:
+        return None
+    situation = situation_of(situation_turns, request)
+    with clock.stage("encode"):
+        if query in knowledge.meaning or clock.fits("meaning", MEANING_COST_S):
+            meaning = knowledge.meaning.encode([query])
+        else:
+            meaning = np.zeros((1, Encoder.DIMENSION), np.float32)
+        views = Views(meaning, knowledge.sound.encode([query]))
+    with clock.stage("personal"):
+        own = personal()
+    shared = knowledge.shared if use_shared else None
+    with clock.stage("retrieve"):
+        completions = knowledge.completer.complete(query, request, situation.answered) if use_shared else []
+        candidates = gather(query, views, request.context.has_screen, own, shared, completions)
+        unknown = [c for c in candidates if c.sound == 0.0]
+        if unknown:
+            # Found by a repair or a rule, not by its own nearness, which is cheap to add for the sound.
+            near = knowledge.sound.encode([c.text for c in unknown]) @ views.sound[0]
+            for c, value in zip(unknown, near.tolist(), strict=True):
+                c.sound = value
+    return FeatureInput(request, query, candidates, situation, own, shared)

@@ -1,0 +1,216 @@
+"""The bundle: everything a server loads, made together, versioned together, swapped together.
+
+A directory with a manifest. It is written beside its place and renamed into it, so that a reader finds a whole bundle
+or none; what stood there before is removed only afterwards. Opening checks every file against the manifest's sha256 and
+the parts against each other, and refuses what does not fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ranker.calibration import Calibration
+from ranker.features import NAMES
+from ranker.model import RankerModel
+from ranker.policy import Policy
+from retriever.completion import Completer, Rule
+from retriever.encoder import Encoder
+from retriever.global_layer import GlobalLayer
+from retriever.interaction import Interaction
+from retriever.vector_cache import CachedEncoder
+from rewrite_service.assemble import Knowledge
+from rewrite_service.errors import BundleError
+from rewrite_service.people_archive import PeopleArchive
+
+FORMAT = 1
+"""Raised when a change makes older bundles unreadable."""
+MANIFEST = "manifest.json"
+SOUND_CACHE_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle. `version`: of this bundle, unique. `manifest`: as written, the held-out report included."""
+
+    version: str
+    knowledge: Knowledge
+    people: PeopleArchive
+    model: RankerModel
+    policy: Policy
+    manifest: Mapping[str, Any]
+
+
+def feature_schema() -> str:
+    """Changes whenever the features change in name, number or order."""
+    return hashlib.sha256("\n".join(NAMES).encode()).hexdigest()[:16]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(directory: Path) -> dict[str, Path]:
+    found = {p.relative_to(directory).as_posix(): p for p in sorted(directory.rglob("*")) if p.is_file()}
+    found.pop(MANIFEST, None)
+    return found
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_bundle(
+    place: Path,
+    *,
+    knowledge: Knowledge,
+    people: Mapping[str, Sequence[Interaction]],
+    model: RankerModel,
+    policy: Policy,
+    encoder: Encoder,
+    built_from: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    report: Mapping[str, Any],
+    before_swap: Callable[[Path], None] = lambda directory: None,
+) -> str:
+    """Writes a bundle and puts it in `place`; returns its version. A crash at any moment leaves the old bundle or the
+    new one in place, never a mixture. Raises BundleError where `place` is something else than a bundle."""
+    place = place.absolute()
+    if place.exists() and any(place.iterdir() if place.is_dir() else [place]) and not (place / MANIFEST).is_file():
+        raise BundleError(f"{place}: exists and is no bundle; name another --out, or remove it yourself")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{place.name}.draft-", dir=place.parent))
+    try:
+        knowledge.shared.save(draft / "global")
+        (draft / "completions.json").write_bytes(orjson.dumps([r.to_record() for r in knowledge.completer.rules]))
+        PeopleArchive.write(draft / "people", people, knowledge.meaning)
+        model.save(draft / "ranker.txt")
+        files = {
+            name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for name, path in _files(draft).items()
+        }
+        made = datetime.now(UTC)
+        digest = hashlib.sha256(orjson.dumps(files, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        name = f"{made:%Y%m%dT%H%M%S}-{digest[:12]}"
+        manifest = {
+            "format": FORMAT,
+            "version": name,
+            "made_at": made.isoformat(timespec="seconds"),
+            "made_by": {
+                name: version(name) for name in ("query-rewrite", "faiss-cpu", "lightgbm", "onnxruntime", "numpy")
+            },
+            "encoder": encoder.fingerprint,
+            "feature_schema": feature_schema(),
+            "settings": settings,
+            "built_from": built_from,
+            "policy": {
+                "threshold": policy.threshold,
+                "margin": policy.margin,
+                "calibration": {
+                    "scores": policy.calibration.scores,
+                    "probabilities": policy.calibration.probabilities,
+                },
+            },
+            "report": report,
+            "files": files,
+        }
+        (draft / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+        os.chmod(draft, 0o755)
+        for path in [*_files(draft).values(), draft / MANIFEST, draft]:
+            _sync(path)
+        before_swap(draft)
+        _swap(draft, place)
+    except BaseException:  # Ctrl-C as well: no draft is left behind
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return name
+
+
+def _swap(draft: Path, place: Path) -> None:
+    old = None
+    if place.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{place.name}.old-", dir=place.parent))
+        os.rename(place, old / "bundle")
+    try:
+        os.rename(draft, place)
+    except OSError:
+        if old is not None:
+            os.rename(old / "bundle", place)
+        raise
+    finally:
+        _sync(place.parent)
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def read_manifest(place: Path) -> dict[str, Any]:
+    """The manifest of the bundle in `place`. Raises BundleError where there is none, or of a format not known here."""
+    try:
+        manifest = orjson.loads((place / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise BundleError(f"{place}: no bundle there (no {MANIFEST}); make one with `query-rewrite build`") from None
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise BundleError(f"{place / MANIFEST}: cannot be read: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        raise BundleError(f"{place}: bundle format {found!r}, this version reads {FORMAT}; build it anew")
+    return manifest
+
+
+def _check_files(place: Path, manifest: Mapping[str, Any]) -> None:
+    expected, present = manifest["files"], _files(place)
+    if missing := sorted(set(expected) - set(present)):
+        raise BundleError(f"{place}: {missing[0]} is missing ({len(missing)} in all); the bundle is not whole")
+    for name, wanted in expected.items():
+        if present[name].stat().st_size != wanted["bytes"] or _sha256(present[name]) != wanted["sha256"]:
+            raise BundleError(f"{place}: {name} is not the file that the manifest describes; build the bundle anew")
+
+
+def open_bundle(place: Path, encoder: Encoder, text_vector_cache_bytes: int) -> Bundle:
+    """Opens the bundle in `place`. Raises BundleError naming the part that is missing, altered or does not fit."""
+    manifest = read_manifest(place)
+    try:
+        _check_files(place, manifest)
+        if manifest["encoder"] != encoder.fingerprint:
+            raise BundleError(
+                f"{place}: its vectors were made by encoder {manifest['encoder']}, this version has "
+                f"{encoder.fingerprint}; build the bundle anew"
+            )
+        if manifest["feature_schema"] != feature_schema():
+            raise BundleError(f"{place}: its ranker was trained on other features; build the bundle anew")
+        meaning = CachedEncoder(encoder, Encoder.DIMENSION, text_vector_cache_bytes)
+        rules = orjson.loads((place / "completions.json").read_bytes())
+        knowledge = Knowledge.of(
+            GlobalLayer.open(place / "global"),
+            Completer(Rule.from_record(r) for r in rules),
+            meaning,
+            SOUND_CACHE_BYTES,
+        )
+        chosen = manifest["policy"]
+        calibration = Calibration(
+            tuple(chosen["calibration"]["scores"]), tuple(chosen["calibration"]["probabilities"])
+        )
+        return Bundle(
+            version=manifest["version"],
+            knowledge=knowledge,
+            people=PeopleArchive(place / "people"),
+            model=RankerModel.open(place / "ranker.txt"),
+            policy=Policy(chosen["threshold"], chosen["margin"], calibration),
+            manifest=manifest,
+        )
+    except (KeyError, TypeError, ValueError, IndexError, OSError, RuntimeError) as error:
+        raise BundleError(f"{place}: a part cannot be read: {error}") from error

@@ -1,0 +1,175 @@
+"""`query-rewrite`: the command line. Each command parses, calls one function, prints, and exits with a code that means
+something: 0 done, 1 failed, 2 wrong usage (and see `rewrite_service.server.Exit` for `serve`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="A query-rewrite service for assistants: learns from the interaction log, serves over gRPC.",
+)
+_console = Console()
+
+# Heavy libraries are imported inside the commands, so that --help answers at once.
+
+
+@app.command()
+def build(
+    log: Annotated[list[Path], typer.Option(help="Interaction log: JSON lines (plain or gzip) or Parquet. Repeatable.")],
+    out: Annotated[Path, typer.Option(help="Directory of the bundle; replaced as a whole when all is done.")],
+    wins_per_harm: Annotated[
+        float | None, typer.Option(min=1, help="Wins to a loss or miss that the threshold must keep on held-out days.")
+    ] = None,
+    max_needless: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of requests that may be rewritten needlessly.")
+    ] = None,
+    min_people: Annotated[
+        int | None, typer.Option(min=1, help="People who must have said a text before others may be offered it.")
+    ] = None,
+    max_malformed: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of malformed lines above which the build stops.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Build a bundle from interaction logs.
+
+    Example: `query-rewrite build --log day1.jsonl.gz --log day2.parquet --out var/bundle`
+    """
+    from rewrite_service.build import BuildSettings
+    from rewrite_service.build import build as run
+    from rewrite_service.progress import Progress
+
+    given = {
+        "wins_per_harm": wins_per_harm,
+        "max_needless": max_needless,
+        "min_people": min_people,
+        "max_malformed_share": max_malformed,
+    }
+    settings = BuildSettings(**{k: v for k, v in given.items() if v is not None})
+    result = run(log, out, settings, Progress(quiet))
+    report, policy = result.learned.report, result.learned.policy
+    if result.malformed:
+        _console.print(f"{result.malformed} malformed lines set aside in {result.quarantine}")
+    table = Table("", "held-out days (expected)", box=None)
+    for name in ("requests", "failed", "rewrites", "wins", "losses", "missed", "needless", "wins_per_harm", "reduction"):
+        table.add_row(name, f"{report[name]:g}")
+    table.add_row("threshold / margin", f"{policy.threshold:.3f} / {policy.margin:.1f}")
+    _console.print(table)
+    _console.print(f"bundle {result.version} from {result.turns} turns in {out}")
+    if not report["rewrites"]:
+        _console.print(f"note: no threshold keeps {settings.wins_per_harm:g} wins to a harm; this bundle never rewrites")
+
+
+@app.command()
+def replay(
+    bundle: Annotated[Path, typer.Option(help="Directory of the bundle.")],
+    requests: Annotated[Path, typer.Option(help="Requests: lines of the log's schema, up to the context.")],
+    out: Annotated[Path, typer.Option(help="Decisions, JSON lines, one a request.")],
+    history: Annotated[list[Path] | None, typer.Option(help="Turns that happen meanwhile, as recorded. Repeatable.")] = None,
+    layers: Annotated[str, typer.Option(help="Layers that may speak: personal, global, or both.")] = "personal,global",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Replay requests in time order through the serving pipeline; each sees only what came before it.
+
+    Example: `query-rewrite replay --bundle var/bundle --requests day.jsonl.gz --history day.jsonl.gz --out d.jsonl`
+    """
+    from rewrite_service.decision import Layer
+    from rewrite_service.progress import Progress
+    from rewrite_service.replay import replay as run
+
+    names = [name.strip() for name in layers.split(",") if name.strip()]
+    if not names or any(name not in set(Layer) for name in names):
+        raise typer.BadParameter(f"{layers!r}: name personal, global, or both with a comma", param_hint="--layers")
+    with Progress(quiet).task("replaying") as step:
+        counts = run(bundle, requests, out, history or [], frozenset(Layer(n) for n in names), step)
+    _console.print(f"{counts.rewrites} of {counts.requests} requests rewritten, {counts.history} turns of history: {out}")
+
+
+@app.command()
+def evaluate(
+    bundle: Annotated[Path, typer.Option(help="Directory of the bundle.")],
+    log: Annotated[list[Path], typer.Option(help="Turns after those the bundle was built from. Repeatable.")],
+    layers: Annotated[str, typer.Option(help="Layers that may speak: personal, global, or both.")] = "personal,global",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Estimate wins and harms of a bundle on a later log, from the log's own signals: no truth is needed.
+
+    Example: `query-rewrite evaluate --bundle var/bundle --log tomorrow.jsonl.gz`
+    """
+    import orjson
+
+    from rewrite_service.decision import Layer
+    from rewrite_service.evaluation import evaluate as run
+    from rewrite_service.progress import Progress
+
+    chosen = frozenset(Layer(name.strip()) for name in layers.split(","))
+    with Progress(quiet).task("evaluating") as step:
+        figures = run(bundle, log, chosen, step)
+    if as_json:
+        print(orjson.dumps(figures).decode())
+        return
+    table = Table("", "expected", box=None)
+    for name, value in figures.items():
+        table.add_row(name, f"{value:g}" if isinstance(value, int | float) else str(value))
+    _console.print(table)
+
+
+@app.command()
+def serve(
+    bundle: Annotated[Path, typer.Option(help="Directory of the bundle.")],
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one and logs which.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to serve on.")] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded store.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings; see docs/operations.md.")] = None,
+) -> None:
+    """Serve a bundle over gRPC until SIGTERM or SIGINT.
+
+    Example: `query-rewrite serve --bundle var/bundle --port 50051`
+    """
+    from rewrite_service.server import serve as run
+    from rewrite_service.settings import load_settings
+
+    raise typer.Exit(run(bundle, load_settings(config, host=host, port=port, state_dir=state_dir)))
+
+
+@app.command()
+def inspect(bundle: Annotated[Path, typer.Argument(help="Directory of the bundle.")]) -> None:
+    """Print what a bundle is made of: version, sources, policy, held-out report.
+
+    Example: `query-rewrite inspect var/bundle`
+    """
+    from rewrite_service.bundle import read_manifest
+
+    manifest = read_manifest(bundle)
+    manifest["files"] = {"count": len(manifest["files"]), "bytes": sum(f["bytes"] for f in manifest["files"].values())}
+    manifest["policy"].pop("calibration")
+    _console.print_json(data=manifest)
+
+
+def main() -> None:
+    """Entry point: errors raised on purpose are one line on standard error; anything else is a fault and shows itself."""
+    from mining.reader import LogError
+    from rewrite_service.errors import RewriteError
+
+    try:
+        app()
+    except (RewriteError, LogError) as error:
+        Console(stderr=True).print(f"[bold red]error[/]: {error}", highlight=False, soft_wrap=True)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped; nothing was replaced")
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What the pipeline answers: rewrite or pass, with the figures and the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Layer(StrEnum):
+    """Whose experience a candidate comes from."""
+
+    PERSONAL = "personal"
+    GLOBAL = "global"
+
+
+class Reason(StrEnum):
+    """Why the decision is what it is; stable words for machines. One REWRITE reason, the rest are reasons to pass."""
+
+    CONFIDENT = "confident"                    # rewritten: probability and margin above their bounds
+    NO_CANDIDATES = "no_candidates"            # neither layer knows anything near
+    LEAVE_IS_BETTER = "leave_is_better"        # the query itself is likelier right than any rewrite
+    BELOW_THRESHOLD = "below_threshold"        # the best rewrite is not sure enough
+    BELOW_MARGIN = "below_margin"              # two different rewrites are about equally likely
+    OUT_OF_TIME = "out_of_time"                # the deadline left no room
+    EMPTY_QUERY = "empty_query"                # nothing left after normalisation
+    INTERNAL_ERROR = "internal_error"          # something broke inside; fail open
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One feature of one candidate: its value and what it added to the win score (log-odds, SHAP of LightGBM)."""
+
+    name: str
+    value: float
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredCandidate:
+    """A candidate as ranked, for `Explain`. `probability`: of a win, 0 to 1, calibrated."""
+
+    text: str
+    layer: Layer | None  # None: the query itself, left alone
+    sources: tuple[str, ...]
+    probability: float
+    contributions: tuple[Contribution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to one request.
+
+    `text`: the rewrite, None on pass. `probability`: of the best candidate's winning, 0 to 1, calibrated (also on pass).
+    `margin`: `probability` minus that of the next best different option, -1 to 1. `layer`: of the best candidate.
+    `stage_us`: microseconds by stage. `skipped`: stages left out for lack of time or because they failed.
+    """
+
+    text: str | None
+    reason: Reason
+    probability: float = 0.0
+    margin: float = 0.0
+    layer: Layer | None = None
+    bundle_version: str = ""
+    stage_us: dict[str, int] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+    candidates: tuple[ScoredCandidate, ...] = ()
+
+    @property
+    def is_rewrite(self) -> bool:
+        return self.text is not None

@@ -1,0 +1,40 @@
+"""The service's errors, one small tree, mapped to gRPC codes in `rewrite_service.grpc_errors` alone.
+
+RewriteError
+├── InvalidRequest     the caller's request is bad; names the field and the remedy
+├── Overloaded         too much under way; shed at the door
+├── NotReady           no bundle is loaded yet
+├── BundleError        a bundle cannot be used: a part is missing, altered or of another schema
+├── LogError           too many malformed lines, or a log that cannot be read
+└── StoreError         the state store failed
+"""
+
+from __future__ import annotations
+
+
+class RewriteError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class InvalidRequest(RewriteError):
+    """`field` is the path of the field at fault (`context.device_type`), `remedy` says what would be accepted."""
+
+    def __init__(self, field: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{field}: {problem}; {remedy}")
+        self.field = field
+
+
+class Overloaded(RewriteError):
+    pass
+
+
+class NotReady(RewriteError):
+    pass
+
+
+class BundleError(RewriteError):
+    pass
+
+
+class StoreError(RewriteError):
+    pass

@@ -1,0 +1,179 @@
+"""Training examples from the log itself: requests replayed in time, and what each candidate would have done.
+
+The days are cut into blocks. The requests of a block see the global layer made from the days before it, as a served
+bundle would, and their user's own turns up to the moment. What a failed turn wanted is known from the turn that
+repaired it; a turn that was fine wanted what it got.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mining.completions import mine_completions
+from mining.defects import TurnEvidence, assess
+from mining.rephrases import REPHRASE_WINDOW_MS, affinity
+from mining.tables import collect, personal_tables
+from ranker.features import FeatureInput, features
+from ranker.model import NEEDLESS, WIN, WRONG
+from retriever.candidates import Candidate
+from retriever.global_layer import GlobalLayer
+from retriever.interaction import Interaction, Interpretation
+from retriever.normalise import normalise
+from retriever.personal_layer import PersonalLayer
+from retriever.vector_cache import CachedEncoder
+from rewrite_service.assemble import Knowledge, assemble
+
+SOUND_CACHE_BYTES = 256 << 20
+_PERSONAL_OFF, _SHARED_OFF = 15, 5
+"""Per cent of the training requests that see a layer turned off: new users exist, and layers can fail."""
+
+
+def learn_knowledge(people: Mapping[str, Sequence[Interaction]], meaning: CachedEncoder, min_people: int) -> Knowledge:
+    """The global layer and the completion rules from the turns of `people` (by user, in time order)."""
+    assessed = [(turns, assess(turns)) for turns in people.values() if turns]
+    tables = collect(assessed)
+    shared = GlobalLayer.build(
+        tables.texts, tables.repairs.values(), tables.words, tables.word_pairs, tables.slot_values, meaning, min_people
+    )
+    return Knowledge.of(shared, mine_completions(assessed, min_people), meaning, SOUND_CACHE_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a turn's user wanted, as far as the log tells. `served`: the turn as it was gave it. `known`: whether the
+    wish is known; if not, only that the turn failed."""
+
+    served: bool
+    known: bool
+    text: str = ""
+    reading: Interpretation | None = None
+
+    def met_by(self, candidate: Candidate) -> bool:
+        """Whether asking `candidate` instead would have given it."""
+        return candidate.text == self.text or (self.reading is not None and candidate.reading == self.reading)
+
+
+def goal_of(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence], i: int) -> Goal | None:
+    """The goal of turn `i`; None where the signals contradict each other and the turn teaches nothing."""
+    e, turn = evidence[i], turns[i]
+    if e.goal is not None:
+        reached = turns[e.goal]
+        return Goal(False, True, normalise(reached.request.query), reached.interpretation)
+    if turn.interpretation is None:
+        return Goal(False, False)
+    if e.failed or turn.feedback.barge_in:
+        return None
+    return Goal(True, True, normalise(turn.request.query), turn.interpretation)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One request as the ranker sees it, with its goal. `outcome`: int8 (candidates,), WRONG, NEEDLESS, WIN, or -1
+    where nobody knows. `first`: not a repetition of a failure just before, so a request as it comes in service."""
+
+    user: str
+    block: int
+    timestamp_ms: int
+    x: np.ndarray
+    candidates: Sequence[Candidate]
+    goal: Goal
+    outcome: np.ndarray
+    first: bool
+    masked: bool
+
+
+def label(candidates: Sequence[Candidate], goal: Goal) -> np.ndarray:
+    """int8 (candidates,): what each would have done; the first is the query itself."""
+    if not goal.known:
+        return np.array([WRONG] + [-1] * (len(candidates) - 1), dtype=np.int8)
+    met = NEEDLESS if goal.served else WIN
+    out = [NEEDLESS if goal.served else WRONG]
+    out += [met if goal.met_by(c) else WRONG for c in candidates[1:]]
+    return np.array(out, dtype=np.int8)
+
+
+def block_starts(people: Mapping[str, Sequence[Interaction]], blocks: int, warm_up: float = 0.25) -> list[int]:
+    """Start times (ms) of `blocks` spans that hold about as many turns each, after the first `warm_up` share of all."""
+    stamps = np.sort([t.request.timestamp_ms for turns in people.values() for t in turns])
+    at = np.linspace(warm_up, 1.0, blocks + 1)[:-1] * len(stamps)
+    return [int(stamps[int(a)]) for a in at]
+
+
+def _first(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence], i: int) -> bool:
+    if i == 0 or not evidence[i - 1].failed:
+        return True
+    before, now = turns[i - 1].request, turns[i].request
+    if now.timestamp_ms - before.timestamp_ms > REPHRASE_WINDOW_MS or evidence[i - 1].goal == i:
+        return now.timestamp_ms - before.timestamp_ms > REPHRASE_WINDOW_MS
+    return affinity(normalise(before.query), normalise(now.query)) < 0.5
+
+
+def _chance(key: str) -> int:
+    """0 to 99, the same for the same key: so that a build can be repeated exactly."""
+    return zlib.crc32(key.encode("utf-8", "replace")) % 100
+
+
+def examples(
+    people: Mapping[str, Sequence[Interaction]],
+    meaning: CachedEncoder,
+    *,
+    blocks: int,
+    min_people: int,
+    mask: bool = True,
+    progress: Callable[[int], None] = lambda n: None,
+) -> Iterator[Example]:
+    """Every request of the blocks, block by block. `people`: by user, each in time order. `mask`: turn a layer off for
+    a fixed share of the requests (`Example.masked`), as training does."""
+    evidence = {user: assess(turns) for user, turns in people.items()}
+    starts = block_starts(people, blocks)
+    for block, (start, stop) in enumerate(zip(starts, [*starts[1:], 1 << 62], strict=True)):
+        before = {u: [t for t in turns if t.request.timestamp_ms < start] for u, turns in people.items()}
+        knowledge = learn_knowledge(before, meaning, min_people)
+        for user, turns in people.items():
+            for i, turn in enumerate(turns):
+                if not start <= turn.request.timestamp_ms < stop:
+                    continue
+                progress(1)
+                goal = goal_of(turns, evidence[user], i)
+                if goal is None:
+                    continue
+                variants = [(True, True, False)]
+                chance = _chance(turn.request.interaction_id)
+                if mask and chance < _PERSONAL_OFF:
+                    variants.append((False, True, True))
+                elif mask and chance < _PERSONAL_OFF + _SHARED_OFF:
+                    variants.append((True, False, True))
+                own = _personal_layer(turns[:i], knowledge)
+                for use_personal, use_shared, masked in variants:
+                    made = assemble(
+                        turn.request,
+                        turns[max(0, i - 8) : i],
+                        lambda own=own, on=use_personal: own if on else None,
+                        knowledge,
+                        use_shared=use_shared,
+                    )
+                    if made is not None:
+                        yield _example(made, user, block, goal, _first(turns, evidence[user], i), masked)
+
+
+def _personal_layer(turns: Sequence[Interaction], knowledge: Knowledge) -> PersonalLayer:
+    tables, _ = personal_tables(turns)
+    return PersonalLayer(tables.texts, tables.repairs.values(), tables.slot_values, knowledge.meaning, knowledge.sound)
+
+
+def _example(x: FeatureInput, user: str, block: int, goal: Goal, first: bool, masked: bool) -> Example:
+    return Example(
+        user=user,
+        block=block,
+        timestamp_ms=x.request.timestamp_ms,
+        x=features(x),
+        candidates=tuple(x.candidates),
+        goal=goal,
+        outcome=label(x.candidates, goal),
+        first=first,
+        masked=masked,
+    )

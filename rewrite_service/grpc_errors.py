@@ -1,0 +1,52 @@
+"""The one place where errors become gRPC statuses.
+
+A caller learns which of its own fields was wrong, or whether trying again helps; of anything else only an opaque id,
+under which the log has the rest. No status carries a text that some user said.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import grpc
+
+from rewrite_service.errors import BundleError, InvalidRequest, NotReady, Overloaded, RewriteError, StoreError
+
+_CODES: dict[type[RewriteError], grpc.StatusCode] = {
+    InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    NotReady: grpc.StatusCode.UNAVAILABLE,
+    StoreError: grpc.StatusCode.UNAVAILABLE,
+    BundleError: grpc.StatusCode.INTERNAL,
+}
+
+# These two speak of files and other inner things, which are the operator's business and not the caller's.
+_MESSAGES: dict[type[RewriteError], str] = {
+    StoreError: "the state store failed; nothing was taken, send it again later",
+    BundleError: "the bundle cannot be used",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the caller gets. `error_id`: names the log's entry of an error that is the service's own; else None."""
+
+    code: grpc.StatusCode
+    message: str
+    error_id: str | None = None
+
+
+def to_status(error: Exception) -> Status:
+    """The status of an error. Errors not raised on purpose, and inner ones, get INTERNAL or UNAVAILABLE and an id."""
+    kind = type(error)
+    if kind not in _CODES:
+        return _with_id(grpc.StatusCode.INTERNAL, "internal error")
+    if kind in _MESSAGES:
+        return _with_id(_CODES[kind], _MESSAGES[kind])
+    return Status(_CODES[kind], str(error))
+
+
+def _with_id(code: grpc.StatusCode, message: str) -> Status:
+    error_id = uuid.uuid4().hex[:16]
+    return Status(code, f"{message} (error {error_id})", error_id)

@@ -1,0 +1,155 @@
+"""Trains the ranker on examples, out of time, and chooses the policy on days that the model has not seen.
+
+The last blocks are each predicted by a model that learned from the blocks before them alone. These predictions give the
+calibration, the threshold and the held-out report. The model that is served then learns from all blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ranker.calibration import Calibration
+from ranker.model import NEEDLESS, WIN, RankerModel
+from ranker.policy import Policy, Trial, choose, judge, tally
+from rewrite_service.examples import Example
+
+HELD_OUT_BLOCKS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A model, when to trust it, and the report on held-out days (plain figures, for the manifest)."""
+
+    model: RankerModel
+    policy: Policy
+    report: dict[str, Any]
+
+
+def _rows(examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Stacked features, outcomes and weights of all rows whose outcome is known."""
+    x = np.concatenate([e.x[e.outcome >= 0] for e in examples])
+    y = np.concatenate([e.outcome[e.outcome >= 0] for e in examples])
+    # A request counts as a whole, however many candidates it has; masked copies of a request count half.
+    weight = np.concatenate(
+        [np.full(int((e.outcome >= 0).sum()), 0.5 if e.masked else 1.0, np.float32) for e in examples]
+    )
+    return x, y, weight
+
+
+def fit(examples: Sequence[Example], threads: int) -> RankerModel:
+    """The ranker from examples. Raises ValueError where they hold no repaired turn to learn from."""
+    x, y, weight = _rows(examples)
+    if not (y == WIN).any() or not (y == NEEDLESS).any():
+        raise ValueError("no repaired turn in the log has its repair among the candidates; a longer log is needed")
+    return RankerModel.fit(x, y, weight, threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A held-out example with the model's outcome probabilities, (candidates, 3)."""
+
+    example: Example
+    probabilities: np.ndarray
+
+
+def predict_out_of_time(
+    examples: Sequence[Example], held_out: int, threads: int, progress: Callable[[int], None] = lambda n: None
+) -> list[Judged]:
+    """The unmasked examples of the last `held_out` blocks, each predicted from the blocks before it alone."""
+    blocks = sorted({e.block for e in examples})
+    out: list[Judged] = []
+    for block in blocks[max(1, len(blocks) - held_out) :]:
+        model = fit([e for e in examples if e.block < block], threads)
+        later = [e for e in examples if e.block == block and not e.masked and e.first]
+        p = model.predict(np.concatenate([e.x for e in later]), threads)
+        ends = np.cumsum([len(e.x) for e in later])
+        out += [Judged(e, rows) for e, rows in zip(later, np.split(p, ends[:-1]), strict=True)]
+        progress(1)
+    return out
+
+
+def _best_win(j: Judged) -> tuple[float, int]:
+    """Score and outcome of the candidate most likely to win."""
+    best = int(j.probabilities[1:, WIN].argmax()) + 1
+    return float(j.probabilities[best, WIN]), int(j.example.outcome[best])
+
+
+def calibrate(judged: Sequence[Judged]) -> Calibration:
+    """From the best candidate of each held-out request whose wish is known."""
+    pairs = [_best_win(j) for j in judged if len(j.probabilities) > 1 and j.example.goal.known]
+    scores = np.array([s for s, _ in pairs])
+    won = np.array([o == WIN for _, o in pairs], dtype=float)
+    return Calibration.fit(scores, won, np.ones(len(pairs)))
+
+
+def trial(j: Judged, calibration: Calibration) -> Trial:
+    """What rewriting to the best candidate would have done. Where the wish is not known (the user gave up), a win by
+    the calibrated probability and a miss otherwise: counting all of these as missed would punish exactly the requests
+    that need help most."""
+    verdict = judge(j.example.candidates, j.probabilities, calibration)
+    if verdict.best is None:
+        return Trial(verdict, 0, 0, 0, 0)
+    goal, outcome = j.example.goal, int(j.example.outcome[verdict.best])
+    if not goal.known:
+        return Trial(verdict, verdict.probability, 0.0, 1 - verdict.probability, 0.0)
+    met = outcome in (WIN, NEEDLESS)
+    return Trial(
+        verdict,
+        win=float(met and not goal.served),
+        loss=float(not met and goal.served),
+        missed=float(not met and not goal.served),
+        needless=float(met and goal.served),
+    )
+
+
+def learn(
+    examples: Sequence[Example],
+    *,
+    wins_per_harm: float,
+    max_needless: float,
+    threads: int = 2,
+    progress: Callable[[int], None] = lambda n: None,
+) -> Learned:
+    """Model, policy and held-out report from the examples of all blocks."""
+    judged = predict_out_of_time(examples, HELD_OUT_BLOCKS, threads, progress)
+    calibration = calibrate(judged)
+    trials = [trial(j, calibration) for j in judged]
+    failed = float(sum(not j.example.goal.served for j in judged))
+    policy = choose(trials, failed, calibration, wins_per_harm, max_needless)
+    model = fit(examples, threads)
+    progress(1)
+    return Learned(model, policy, report(judged, trials, failed, policy, model, wins_per_harm))
+
+
+def report(
+    judged: Sequence[Judged], trials: Sequence[Trial], failed: float, policy: Policy, model: RankerModel, aim: float
+) -> dict[str, Any]:
+    """The held-out figures for the manifest: counts expected where the wish is not known, shares 0 to 1."""
+    total = tally(trials, failed, policy)
+    failing = [j for j in judged if not j.example.goal.served and j.example.goal.known]
+    reachable = sum(bool((j.example.outcome == WIN).any()) for j in failing)
+    blocks = sorted({j.example.block for j in judged})
+    by_block = []
+    for block in blocks:
+        chosen = [(j, t) for j, t in zip(judged, trials, strict=True) if j.example.block == block]
+        lost = float(sum(not j.example.goal.served for j, _ in chosen))
+        part = tally([t for _, t in chosen], lost, policy)
+        by_block.append({"from_ms": min(j.example.timestamp_ms for j, _ in chosen), **_figures(part)})
+    return {
+        "aim_wins_per_harm": aim,
+        **_figures(total),
+        "goal_among_candidates": reachable / len(failing) if failing else 0.0,
+        "blocks": by_block,
+        "importance": {k: round(v, 4) for k, v in sorted(model.importance().items(), key=lambda kv: -kv[1])[:20]},
+    }
+
+
+def _figures(t: Any) -> dict[str, Any]:
+    return {k: round(v, 4) for k, v in asdict(t).items()} | {
+        "wins_per_harm": round(t.ratio, 3),
+        "reduction": round(t.reduction, 4),
+    }

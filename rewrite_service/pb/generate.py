@@ -1,0 +1,49 @@
+"""Makes the modules of this package from the contract: `python -m rewrite_service.pb.generate`.
+
+Needs grpcio-tools, which comes with the test extra; serving does not. The tests compare the result with what is
+checked in, so a changed contract cannot be forgotten here.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import sys
+import tempfile
+from pathlib import Path
+
+PACKAGE_DIR = Path(__file__).resolve().parent
+PROTO_ROOT = PACKAGE_DIR.parent.parent / "proto"
+PROTO = "rewrite/v1/rewrite.proto"
+MODULES = ("rewrite_pb2.py", "rewrite_pb2.pyi", "rewrite_pb2_grpc.py")
+
+# protoc derives the import from the proto's folder; here the modules live in this package instead.
+_IMPORT_MADE = "from rewrite.v1 import rewrite_pb2 as"
+_IMPORT_MEANT = "from rewrite_service.pb import rewrite_pb2 as"
+
+
+def protoc(*arguments: str) -> None:
+    """Runs protoc over the contract. Raises `RuntimeError` where it fails (it says why on standard error)."""
+    from grpc_tools import protoc as compiler
+
+    well_known = importlib.resources.files("grpc_tools") / "_proto"
+    status = compiler.main(["protoc", f"-I{PROTO_ROOT}", f"-I{well_known}", *arguments, PROTO])
+    if status != 0:
+        raise RuntimeError(f"protoc ended with status {status}")
+
+
+def generate(target: Path) -> list[Path]:
+    """Writes the modules into the folder `target` and returns their paths."""
+    written = []
+    with tempfile.TemporaryDirectory() as scratch:
+        protoc(f"--python_out={scratch}", f"--pyi_out={scratch}", f"--grpc_python_out={scratch}")
+        for name in MODULES:
+            source = Path(scratch, PROTO).with_name(name).read_text(encoding="utf-8")
+            path = target / name
+            path.write_text(source.replace(_IMPORT_MADE, _IMPORT_MEANT), encoding="utf-8")
+            written.append(path)
+    return written
+
+
+if __name__ == "__main__":
+    for made in generate(PACKAGE_DIR):
+        print(made.name, file=sys.stderr)

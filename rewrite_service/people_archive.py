@@ -1,0 +1,78 @@
+"""The turns that a bundle was built from, by user, so that a server knows its users from the first request on.
+
+Read-only and mapped: no user's turns are in memory before they are needed. A user is found by a hash of the id, and
+every turn read is checked to be that user's own, so that not even a collision could mix two people.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from mining.schema import parse_interaction, to_record
+from retriever.interaction import Interaction
+from retriever.normalise import normalise
+from retriever.packed import key_hash
+from retriever.views import TextEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedUser:
+    """`turns`: in time order. `texts`: their distinct normal forms, `vectors` float32 (texts, 384) their meaning."""
+
+    turns: list[Interaction]
+    texts: list[str]
+    vectors: np.ndarray
+
+
+NOBODY = ArchivedUser([], [], np.zeros((0, 0), np.float32))
+
+
+def _texts_of(turns: Sequence[Interaction]) -> list[str]:
+    return list(dict.fromkeys(t for t in (normalise(turn.request.query) for turn in turns) if t))
+
+
+class PeopleArchive:
+    """Opened from a bundle's directory; safe to share between threads and processes."""
+
+    def __init__(self, directory: Path) -> None:
+        load = lambda name: np.asarray(np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False))  # noqa: E731
+        self._hashes, self._turn_ends, self._row_ends = load("hashes"), load("turn_ends"), load("row_ends")
+        self._turns, self._vectors = load("turns"), load("vectors")
+
+    @staticmethod
+    def write(directory: Path, people: Mapping[str, Sequence[Interaction]], encoder: TextEncoder) -> None:
+        """`people`: by user, each in time order."""
+        directory.mkdir(parents=True, exist_ok=True)
+        ordered = sorted((key_hash(user), user) for user in people)
+        blobs, vectors = [], []
+        for _, user in ordered:
+            turns = people[user]
+            blobs.append(zlib.compress(orjson.dumps([to_record(t) for t in turns]), 6))
+            vectors.append(encoder.encode(_texts_of(turns)).astype(np.float16))
+        np.save(directory / "hashes.npy", np.array([h for h, _ in ordered], dtype=np.uint64))
+        np.save(directory / "turn_ends.npy", np.cumsum([0, *map(len, blobs)], dtype=np.int64))
+        np.save(directory / "row_ends.npy", np.cumsum([0, *map(len, vectors)], dtype=np.int64))
+        np.save(directory / "turns.npy", np.frombuffer(b"".join(blobs), dtype=np.uint8))
+        np.save(directory / "vectors.npy", np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float16))
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def user(self, user_id: str) -> ArchivedUser:
+        """The user's turns and vectors; `NOBODY` for a user who is not in the log."""
+        wanted = np.uint64(key_hash(user_id))
+        at = int(np.searchsorted(self._hashes, wanted))
+        if at == len(self._hashes) or self._hashes[at] != wanted:
+            return NOBODY
+        raw = zlib.decompress(self._turns[self._turn_ends[at] : self._turn_ends[at + 1]].tobytes())
+        turns = [parse_interaction(record) for record in orjson.loads(raw)]
+        if any(turn.request.user_id != user_id for turn in turns):
+            return NOBODY
+        vectors = self._vectors[self._row_ends[at] : self._row_ends[at + 1]].astype(np.float32)
+        return ArchivedUser(turns, _texts_of(turns), vectors)

@@ -1,0 +1,245 @@
+"""The way of a request from query to decision, free of any transport.
+
+    situation -> encode -> personal and global candidates -> features -> ranker -> policy
+
+Whatever breaks inside, `rewrite` answers: with one layer less, or with *pass* and the reason.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import faiss
+import structlog
+
+from ranker.features import NAMES, FeatureInput, features
+from ranker.model import WIN
+from ranker.policy import Verdict, judge
+from retriever.encoder import Encoder
+from retriever.interaction import Interaction, Request
+from retriever.personal_layer import PersonalLayer
+from rewrite_service.assemble import assemble
+from rewrite_service.bundle import Bundle, open_bundle
+from rewrite_service.decision import Contribution, Decision, Layer, Reason, ScoredCandidate
+from rewrite_service.errors import StoreError
+from rewrite_service.stages import StageClock
+from rewrite_service.store.base import Store, TurnFeedback
+from rewrite_service.user_state import UserState, UserStates
+
+if TYPE_CHECKING:
+    from rewrite_service.settings import Settings
+
+BOTH_LAYERS = frozenset(Layer)
+LOAD_USER_COST_S = 0.010
+RANK_COST_S = 0.003
+"""About what loading a user's rows and ranking take at worst; a stage that does not fit the deadline is skipped."""
+
+_log = structlog.get_logger()
+
+
+class Pipeline:
+    """A bundle and a store at work. Safe to call from several threads."""
+
+    def __init__(self, bundle: Bundle, store: Store, user_cache_bytes: int = 256 << 20) -> None:
+        self._bundle, self._store = bundle, store
+        self._users = UserStates(bundle.people, store, bundle.knowledge, user_cache_bytes)
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-user")
+
+    @property
+    def bundle_version(self) -> str:
+        return self._bundle.version
+
+    def rewrite(
+        self,
+        request: Request,
+        deadline: float | None = None,
+        *,
+        explain: bool = False,
+        layers: frozenset[Layer] = BOTH_LAYERS,
+    ) -> Decision:
+        """The decision for `request`, by `deadline` (`time.monotonic()` seconds; None: no limit). Never raises for a
+        fault inside. `explain`: with candidates and contributions, which costs several times more. `layers`: those
+        that may speak; the turns just before count as situation in any case."""
+        clock = StageClock(deadline)
+        try:
+            return self._rewrite(request, clock, explain, layers)
+        except Exception as error:
+            _log.error("rewrite failed", error=type(error).__name__)
+            return self._pass(Reason.INTERNAL_ERROR, clock)
+
+    def record(self, turns: Sequence[Interaction], feedback: Sequence[TurnFeedback] = ()) -> int:
+        """Stores turns, then late feedback; durable on return, idempotent by interaction id. Returns how many turns
+        were new. The users' next requests see them. Raises StoreError."""
+        new = self._store.append(turns) if turns else 0
+        if feedback:
+            self._store.amend(feedback)
+        return new
+
+    def warm(self) -> None:
+        """Runs each native part once, so that no user waits for a first time."""
+        sample = Request("warm-up", "", 1, "what is the weather like today")
+        for _ in range(3):
+            self._rewrite(sample, StageClock(), True, BOTH_LAYERS)
+
+    def close(self) -> None:
+        self._loader.shutdown(wait=True, cancel_futures=True)
+        self._store.close()
+
+    def _rewrite(self, request: Request, clock: StageClock, explain: bool, layers: frozenset[Layer]) -> Decision:
+        if not clock.fits("rank", RANK_COST_S):
+            return self._pass(Reason.OUT_OF_TIME, clock)
+        with clock.stage("state"):
+            state = self._state(request.user_id, clock)
+        recent = _before(state.recent, request) if state else ()
+        own = state.layer if state and Layer.PERSONAL in layers else None
+        x = assemble(
+            request,
+            recent,
+            lambda: own,
+            self._bundle.knowledge,
+            use_shared=Layer.GLOBAL in layers,
+            clock=clock,
+        )
+        if x is None:
+            return self._pass(Reason.EMPTY_QUERY, clock)
+        if len(x.candidates) == 1:
+            return self._pass(Reason.NO_CANDIDATES, clock)
+        if not clock.fits("rank", RANK_COST_S):
+            return self._pass(Reason.OUT_OF_TIME, clock)
+        with clock.stage("features"):
+            vectors = features(x)
+        with clock.stage("predict"):
+            outcome = self._bundle.model.predict(vectors)
+        policy = self._bundle.policy
+        verdict = judge(x.candidates, outcome, policy.calibration)
+        explained = self._explain(x, vectors, outcome, own) if explain else ()
+        return self._decide(x, verdict, own, clock, explained)
+
+    def _state(self, user_id: str, clock: StageClock) -> UserState | None:
+        """The user's state; None where it cannot be had in time, or the store fails. A load that would not fit the
+        deadline goes on in the background, for the next request."""
+        try:
+            state = self._users.cached(user_id)
+            if state is not None:
+                return state
+            if clock.fits("personal", LOAD_USER_COST_S):
+                return self._users.load(user_id)
+            self._loader.submit(self._load_quietly, user_id)
+        except StoreError as error:
+            clock.skipped.append("personal")
+            _log.error("store failed", error=type(error).__name__)
+        return None
+
+    def _load_quietly(self, user_id: str) -> None:
+        try:
+            self._users.load(user_id)
+        except Exception as error:
+            _log.error("loading a user failed", error=type(error).__name__)
+
+    def _decide(
+        self,
+        x: FeatureInput,
+        verdict: Verdict,
+        own: PersonalLayer | None,
+        clock: StageClock,
+        explained: tuple[ScoredCandidate, ...],
+    ) -> Decision:
+        assert verdict.best is not None
+        best = x.candidates[verdict.best]
+        policy = self._bundle.policy
+        accepted = policy.accepts(verdict)
+        if accepted:
+            reason = Reason.CONFIDENT
+        elif verdict.leave >= verdict.probability:
+            reason = Reason.LEAVE_IS_BETTER
+        elif verdict.probability < policy.threshold:
+            reason = Reason.BELOW_THRESHOLD
+        else:
+            reason = Reason.BELOW_MARGIN
+        return Decision(
+            text=best.text if accepted else None,
+            reason=reason,
+            probability=verdict.probability,
+            margin=verdict.margin,
+            layer=_layer_of(x, verdict.best, own),
+            bundle_version=self.bundle_version,
+            stage_us=clock.stage_us,
+            skipped=tuple(clock.skipped),
+            candidates=explained,
+        )
+
+    def _pass(self, reason: Reason, clock: StageClock) -> Decision:
+        return Decision(
+            None, reason, bundle_version=self.bundle_version, stage_us=clock.stage_us, skipped=tuple(clock.skipped)
+        )
+
+    def _explain(self, x: FeatureInput, vectors, outcome, own: PersonalLayer | None) -> tuple[ScoredCandidate, ...]:
+        added = self._bundle.model.contributions(vectors)
+        win = self._bundle.policy.calibration.apply(outcome[:, WIN])
+        made = [
+            ScoredCandidate(
+                text=c.text,
+                layer=_layer_of(x, i, own),
+                sources=_sources(c),
+                probability=float(win[i]) if i else float(outcome[0, 1]),
+                contributions=tuple(
+                    Contribution(name, float(value), float(share))
+                    for name, value, share in zip(NAMES, vectors[i], added[i], strict=True)
+                ),
+            )
+            for i, c in enumerate(x.candidates)
+        ]
+        return (made[0], *sorted(made[1:], key=lambda c: -c.probability))
+
+
+def _before(recent: Sequence[Interaction], request: Request) -> list[Interaction]:
+    """Only what came before the request, however late it is asked; a turn never counts as its own situation."""
+    return [
+        t
+        for t in recent
+        if t.request.timestamp_ms <= request.timestamp_ms and t.request.interaction_id != request.interaction_id
+    ]
+
+
+def _sources(c) -> tuple[str, ...]:
+    named = (
+        ("query", c.is_query),
+        ("personal", c.personal is not None and c.personal.people > 0),
+        ("personal_repair", c.personal_repair > 0),
+        ("global", c.shared is not None),
+        ("global_repair", c.global_repair > 0),
+        ("completion", c.completion is not None),
+    )
+    return tuple(name for name, present in named if present)
+
+
+def _layer_of(x: FeatureInput, i: int, own: PersonalLayer | None) -> Layer | None:
+    """Personal where this user's own past holds the text, or names a value in it; the query itself has none."""
+    c = x.candidates[i]
+    if c.is_query:
+        return None
+    if own is not None and c.personal is not None and c.personal.people:
+        return Layer.PERSONAL
+    return Layer.GLOBAL
+
+
+def open_pipeline(bundle: Path, settings: Settings) -> Pipeline:
+    """The pipeline for the bundle in `bundle` with the embedded store, warmed. Raises BundleError, StoreError."""
+    from rewrite_service.store.embedded import EmbeddedStore
+
+    faiss.omp_set_num_threads(1)  # one request, one core: the cores are shared by requests
+    encoder = Encoder(threads=settings.encoder_threads)
+    opened = open_bundle(bundle, encoder, settings.text_vector_cache_bytes)
+    store = EmbeddedStore(settings.state_dir, max_turns_per_user=settings.max_turns_per_user)
+    pipeline = Pipeline(opened, store, settings.user_cache_bytes)
+    pipeline.warm()
+    return pipeline
+
+
+def monotonic_in(seconds: float) -> float:
+    """The deadline `seconds` from now."""
+    return time.monotonic() + seconds

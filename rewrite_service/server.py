@@ -1,0 +1,142 @@
+"""The server process: socket, health, reflection, start, graceful end.
+
+The socket opens first and health answers NOT_SERVING, so that whoever waits can see that the server is coming; then
+the bundle is loaded and warmed, and only then the server is SERVING. SIGTERM and SIGINT let what is under way finish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from enum import IntEnum
+from pathlib import Path
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own lines on standard error are no JSON; read at import
+
+import grpc
+import structlog
+import uvloop
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from rewrite_service.errors import BundleError, StoreError
+from rewrite_service.logs import configure_logging, error_fields
+from rewrite_service.servicer import SERVICE_NAME, RewriteServicer
+from rewrite_service.settings import Settings
+
+_HEALTH_NAMES = ("", SERVICE_NAME)
+_QUIET_SECONDS = 0.1
+_FLUSH_SECONDS = 0.2
+_WORKER_SECONDS = 1.0
+
+
+class Exit(IntEnum):
+    """Exit codes of the server process; 2 is the command line's own for wrong usage."""
+
+    OK = 0
+    FAILED = 1
+    BUNDLE = 3
+    ADDRESS = 4
+    STORE = 5
+
+
+def serve(bundle: Path, settings: Settings) -> int:
+    """Serves the bundle in folder `bundle` until SIGTERM or SIGINT. Returns the process's exit code (see `Exit`)."""
+    configure_logging(settings)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_Server(bundle, settings).run())
+
+
+class _Server:
+    def __init__(self, bundle: Path, settings: Settings) -> None:
+        self._bundle = bundle
+        self._settings = settings
+        self._log = structlog.get_logger().bind()
+        self._stop = asyncio.Event()
+
+    async def run(self) -> Exit:
+        begun = time.monotonic()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        health = health_aio.HealthServicer()
+        await _set_health(health, health_pb2.HealthCheckResponse.NOT_SERVING)
+        servicer = RewriteServicer(self._settings)
+        server = self._server(servicer, health)
+        try:
+            port = server.add_insecure_port(f"{self._settings.host}:{self._settings.port}")
+        except RuntimeError:
+            self._log.error(
+                f"cannot listen on {self._settings.host}:{self._settings.port}: it is taken, or not an address of "
+                "this machine; set another with --host and --port"
+            )
+            servicer.close(_WORKER_SECONDS)
+            return Exit.ADDRESS
+        address = f"{self._settings.host}:{port}"
+        await server.start()
+        self._log.info("loading", address=address, bundle=str(self._bundle))
+        code = await self._load(servicer)
+        if code is Exit.OK and not self._stop.is_set():
+            await _set_health(health, health_pb2.HealthCheckResponse.SERVING)
+            self._log.info(f"listening on {address}", address=address, seconds=round(time.monotonic() - begun, 3))
+            await self._stop.wait()
+        await self._drain(server, servicer, health)
+        return code
+
+    def _server(self, servicer: RewriteServicer, health: health_aio.HealthServicer) -> grpc.aio.Server:
+        server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, and should hear of it
+                ("grpc.max_receive_message_length", self._settings.max_message_bytes),
+            ]
+        )
+        server.add_generic_rpc_handlers((servicer.handlers(),))
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
+        names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        return server
+
+    async def _load(self, servicer: RewriteServicer) -> Exit:
+        def load() -> object:
+            from rewrite_service.pipeline import open_pipeline  # only now: it is heavy, and health answers already
+
+            return open_pipeline(self._bundle, self._settings)
+
+        try:
+            await servicer.open(load)
+        except (BundleError, StoreError) as error:  # they speak of files, never of what anybody said
+            self._log.error("cannot serve", error=type(error).__name__, message=str(error))
+            return Exit.BUNDLE if isinstance(error, BundleError) else Exit.STORE
+        except Exception as error:
+            self._log.error("cannot serve", **error_fields(error, self._settings.log_texts))
+            return Exit.FAILED
+        return Exit.OK
+
+    async def _drain(
+        self, server: grpc.aio.Server, servicer: RewriteServicer, health: health_aio.HealthServicer
+    ) -> None:
+        """Refuses what is new, lets what is under way finish within the grace, cuts the rest.
+
+        gRPC's own stop comes last: calls that reach the socket in the very moment of it end as CANCELLED without
+        having begun, so it waits until the callers have heard that they should go elsewhere.
+        """
+        self._log.info("draining", under_way=servicer.under_way)
+        await health.enter_graceful_shutdown()
+        try:
+            await asyncio.wait_for(servicer.drain(_QUIET_SECONDS), self._settings.drain_seconds)
+        except TimeoutError:
+            self._log.warning("drain ended early", cut=servicer.under_way)
+        # Not a greater grace: health watchers never end by themselves.
+        await server.stop(_FLUSH_SECONDS)
+        servicer.close(_WORKER_SECONDS)
+        self._log.info("stopped")
+
+
+async def _set_health(
+    health: health_aio.HealthServicer, status: health_pb2.HealthCheckResponse.ServingStatus
+) -> None:
+    for name in _HEALTH_NAMES:
+        await health.set(name, status)

@@ -1,0 +1,204 @@
+"""RewriteService over gRPC: bytes in, bytes out; everything that has to do with rewriting is in the pipeline.
+
+Each call passes the same way: parse, enter the gate, check and convert, run the pipeline on its worker, convert back,
+one log line. Handlers take and give bytes so that a message that cannot be parsed is answered like any other bad one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+
+from retriever.interaction import Request
+from rewrite_service import converters
+from rewrite_service.decision import Decision, Reason
+from rewrite_service.errors import InvalidRequest, NotReady
+from rewrite_service.gate import Gate
+from rewrite_service.grpc_errors import to_status
+from rewrite_service.logs import decision_fields, error_fields, request_fields
+from rewrite_service.pb import rewrite_pb2 as pb
+from rewrite_service.settings import Settings
+from rewrite_service.worker import Worker
+
+if TYPE_CHECKING:
+    from rewrite_service.pipeline import Pipeline
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RewriteService"].full_name
+
+_WAY_BACK_S = 0.001
+_MAX_SHARE_OF_WAY_BACK = 0.1
+
+Facts = dict[str, Any]
+
+
+class Call:
+    """One call under way. `arrived`: `time.monotonic()` seconds. `facts`: what its log line will say."""
+
+    __slots__ = ("arrived", "deadline", "facts")
+
+    def __init__(self, context: grpc.aio.ServicerContext, default_s: float | None) -> None:
+        self.arrived = time.monotonic()
+        self.facts: Facts = {}
+        remaining = context.time_remaining()
+        if remaining is None:
+            remaining = default_s
+        self.deadline: float | None = None
+        if remaining is not None:
+            # The answer also has to get back to the client before the client's patience ends.
+            self.deadline = self.arrived + remaining - min(_WAY_BACK_S, _MAX_SHARE_OF_WAY_BACK * remaining)
+
+    def elapsed_us(self) -> int:
+        return _us(self.arrived)
+
+
+class RewriteServicer:
+    """Serves calls once `open` has been called; until then it answers UNAVAILABLE. Belongs to one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._log = structlog.get_logger().bind()
+        self._limits = converters.Limits(query_chars=settings.max_query_chars)
+        self._pipeline: Pipeline | None = None
+        self._stopping = False
+        self._last_arrival = time.monotonic()
+        self._rewrites = Gate(settings.max_in_flight)
+        self._records = Gate(settings.max_records_in_flight)
+        # Recording waits for the disk, so it has a thread of its own and never stands before a rewrite.
+        self._rewriter = Worker("rewrite")
+        self._recorder = Worker("record")
+
+    async def open(self, load: Callable[[], Pipeline]) -> None:
+        """Takes over the pipeline that `load` returns, loaded and warm, and begins to serve. Raises what it raises."""
+        self._pipeline = await self._rewriter.run(load)
+
+    @property
+    def under_way(self) -> int:
+        return self._rewrites.inside + self._records.inside
+
+    async def drain(self, quiet_s: float) -> None:
+        """Refuses new calls; returns once none is under way and none has come for `quiet_s` seconds."""
+        self._stopping = True
+        while self.under_way or time.monotonic() - self._last_arrival < quiet_s:
+            await self._rewrites.empty()
+            await self._records.empty()
+            await asyncio.sleep(quiet_s / 10)
+
+    def close(self, timeout_s: float) -> None:
+        """Ends the workers and closes the pipeline. One that is still at work after `timeout_s` is left open, as
+        closing files under it would crash the process; what was acknowledged is safe either way."""
+        ended = [worker.close(timeout_s) for worker in (self._rewriter, self._recorder)]
+        if self._pipeline is not None and all(ended):
+            self._pipeline.close()
+        elif self._pipeline is not None:
+            self._log.warning("pipeline left open", why="still at work")
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """What to register with a server."""
+        settings = self._settings
+        explain_s = settings.explain_deadline_ms / 1000
+        return grpc.method_handlers_generic_handler(
+            SERVICE_NAME,
+            {
+                "Rewrite": self._handler(
+                    "rewrite", pb.RewriteRequest, self._rewrite, self._rewrites, settings.default_deadline_ms / 1000
+                ),
+                "Record": self._handler("record", pb.RecordRequest, self._record, self._records, None),
+                "Explain": self._handler("explain", pb.ExplainRequest, self._explain, self._rewrites, explain_s),
+            },
+        )
+
+    def _handler(
+        self,
+        event: str,
+        kind: type[Message],
+        answer: Callable[[Any, Call], Awaitable[Message]],
+        gate: Gate,
+        default_s: float | None,
+    ) -> grpc.RpcMethodHandler:
+        async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
+            call = Call(context, default_s)
+            try:
+                self._last_arrival = call.arrived
+                if self._stopping:
+                    raise NotReady("the server is stopping; ask another")
+                with gate:
+                    if self._pipeline is None:
+                        raise NotReady("the server is loading; try again in a moment")
+                    reply = (await answer(_parse(kind, raw), call)).SerializeToString()
+            except Exception as error:
+                status = to_status(error)
+                if status.error_id is None:
+                    # Refused for a reason the caller is told, in words that hold none of its texts.
+                    self._log.info(event, code=status.code.name, why=status.message, us=call.elapsed_us(), **call.facts)
+                else:
+                    fields = call.facts | error_fields(error, self._settings.log_texts)
+                    self._log.error(event, code=status.code.name, error_id=status.error_id, **fields)
+                await context.abort(status.code, status.message)
+            self._log.info(event, code="OK", us=call.elapsed_us(), **call.facts)
+            return reply
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    async def _rewrite(self, message: pb.RewriteRequest, call: Call) -> pb.RewriteResponse:
+        request = converters.to_request(message, self._limits)
+        return await self._decide(request, call, explain=False, convert=converters.from_decision)
+
+    async def _explain(self, message: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
+        if not message.HasField("request"):
+            raise InvalidRequest("request", "missing", "send the request to explain")
+        request = converters.to_request(message.request, self._limits, "request.")
+        return await self._decide(request, call, explain=True, convert=converters.from_explained)
+
+    async def _record(self, message: pb.RecordRequest, call: Call) -> pb.RecordResponse:
+        turns, late = converters.to_record(message, self._limits)
+        call.facts |= {"turns": len(turns), "late_feedback": len(late)}
+        pipeline = self._pipeline
+        new = await self._recorder.run(lambda: pipeline.record(turns, late))
+        call.facts["new"] = new
+        return pb.RecordResponse(new_interactions=new)
+
+    async def _decide(
+        self, request: Request, call: Call, *, explain: bool, convert: Callable[[Decision], Message]
+    ) -> Message:
+        """The reply, in time; whatever breaks from here on is a pass."""
+        pipeline, log_texts = self._pipeline, self._settings.log_texts
+        call.facts |= request_fields(request, log_texts)
+        converted_us = call.elapsed_us()
+        begun = time.monotonic()
+
+        def run() -> tuple[Decision, int]:
+            queue_us = _us(begun)
+            return pipeline.rewrite(request, call.deadline, explain=explain), queue_us
+
+        def too_late() -> tuple[Decision, int]:
+            return Decision(None, Reason.OUT_OF_TIME, bundle_version=pipeline.bundle_version), _us(begun)
+
+        try:
+            decision, queue_us = await self._rewriter.run(run, deadline=call.deadline, late=too_late)
+            decision.stage_us.update(convert=converted_us, queue=queue_us, total=call.elapsed_us())
+            reply = convert(decision)
+        except Exception as error:
+            self._log.error("failed open", **error_fields(error, log_texts))
+            decision = Decision(None, Reason.INTERNAL_ERROR, bundle_version=pipeline.bundle_version)
+            decision.stage_us.update(convert=converted_us, total=call.elapsed_us())
+            reply = convert(decision)
+        call.facts |= decision_fields(decision, log_texts)
+        return reply
+
+
+def _parse(kind: type[Message], raw: bytes) -> Message:
+    try:
+        return kind.FromString(raw)
+    except DecodeError:
+        remedy = f"send a {kind.DESCRIPTOR.full_name} with UTF-8 texts"
+        raise InvalidRequest("(message)", "not readable", remedy) from None  # the cause may quote what was sent
+
+
+def _us(since: float) -> int:
+    return int((time.monotonic() - since) * 1e6)

@@ -1,0 +1,111 @@
+"""A stored turn to bytes and back: one format byte, then a JSON array in the order below.
+
+Arrays rather than objects, because a user's turns are all decoded when the user comes back: names would double the
+bytes and the time. A new field goes to the end under a new format byte; old formats stay readable.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from retriever.interaction import (
+    Channel,
+    Context,
+    Explicit,
+    Feedback,
+    Interaction,
+    Interpretation,
+    Outcome,
+    Request,
+)
+from rewrite_service.errors import StoreError
+
+FORMAT = b"\x01"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTurn:
+    """A turn as kept. `rewritten_query`: the rewrite it was served with, None where none is known."""
+
+    interaction: Interaction
+    rewritten_query: str | None = None
+
+
+def encode(turn: StoredTurn) -> bytes:
+    """The bytes of a turn, in the newest format."""
+    request, made, feedback = turn.interaction.request, turn.interaction.interpretation, turn.interaction.feedback
+    context = request.context
+    row = [
+        request.interaction_id,
+        request.user_id,
+        request.timestamp_ms,
+        request.query,
+        request.channel.value,
+        request.alternatives,
+        request.asr_confidence,
+        [
+            context.device_id,
+            context.device_type,
+            context.has_screen,
+            context.room,
+            dict(context.device_state),
+            context.locale,
+            context.city,
+            context.state,
+        ],
+        None if made is None else [made.intent, made.slots],
+        turn.interaction.outcome.value,
+        [feedback.barge_in, feedback.explicit, feedback.dwell_s],
+        turn.rewritten_query,
+    ]
+    try:
+        return FORMAT + orjson.dumps(row)
+    except orjson.JSONEncodeError:  # a lone surrogate, which UTF-8 cannot hold but an escape can
+        return FORMAT + json.dumps(row).encode("ascii")
+
+
+def decode(data: bytes) -> StoredTurn:
+    """The inverse of `encode`, for every format there has been. Raises `StoreError` where it is none of them."""
+    if data[:1] != FORMAT:
+        raise StoreError(f"a stored turn is of the unknown format {data[:1].hex() or '(empty)'}")
+    try:
+        return _turn(_loads(data[1:]))
+    except (ValueError, TypeError, KeyError) as error:
+        # The cause would quote the turn, and a turn is its user's own.
+        raise StoreError(f"a stored turn cannot be read ({type(error).__name__})") from None
+
+
+def _loads(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:  # escaped lone surrogates
+        return json.loads(data)
+
+
+def _turn(row: list[Any]) -> StoredTurn:
+    (interaction_id, user_id, stamp, query, channel, alternatives, confidence, context, made, outcome, feedback,
+     rewritten) = row
+    device_id, device_type, has_screen, room, device_state, locale, city, state = context
+    barge_in, explicit, dwell_s = feedback
+    return StoredTurn(
+        Interaction(
+            Request(
+                interaction_id,
+                user_id,
+                stamp,
+                query,
+                Channel(channel),
+                tuple(alternatives),
+                confidence,
+                Context(device_id, device_type, has_screen, room, device_state, locale, city, state),
+            ),
+            None if made is None else Interpretation(made[0], tuple((name, value) for name, value in made[1])),
+            Outcome(outcome),
+            Feedback(barge_in, None if explicit is None else Explicit(explicit), dwell_s),
+        ),
+        rewritten,
+    )

@@ -1,0 +1,92 @@
+"""What the server remembers of its users while it runs: a cache of personal layers, bounded in bytes.
+
+An entry is found by user, and good only at the store revision it was made from; a user's write makes it unreachable at
+once. The bundle is the pipeline's own, so a new bundle starts with an empty cache.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from mining.tables import personal_tables
+from retriever.interaction import Interaction
+from retriever.personal_layer import PersonalLayer
+from rewrite_service.assemble import Knowledge
+from rewrite_service.people_archive import PeopleArchive
+from rewrite_service.store.base import Store
+
+RECENT_TURNS = 8
+"""Turns kept at hand for the situation of the next request."""
+_BYTES_A_TURN = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """One user's latest turns and personal layer, as of a store revision."""
+
+    revision: int
+    recent: tuple[Interaction, ...]
+    layer: PersonalLayer
+
+    @property
+    def nbytes(self) -> int:
+        return self.layer.nbytes + _BYTES_A_TURN * len(self.recent)
+
+
+def merge_turns(archived: list[Interaction], stored: list[Interaction]) -> list[Interaction]:
+    """One user's turns from the bundle and the store in time order, each id once; the store's word goes before."""
+    by_id = {t.request.interaction_id: t for t in archived}
+    by_id.update((t.request.interaction_id, t) for t in stored)
+    return sorted(by_id.values(), key=lambda t: (t.request.timestamp_ms, t.request.interaction_id))
+
+
+class UserStates:
+    """Thread-safe. Least recently asked users are forgotten first."""
+
+    def __init__(self, archive: PeopleArchive, store: Store, knowledge: Knowledge, max_bytes: int) -> None:
+        self._archive, self._store, self._knowledge, self._max_bytes = archive, store, knowledge, max_bytes
+        self._states: OrderedDict[str, UserState] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        return self._bytes
+
+    def cached(self, user_id: str) -> UserState | None:
+        """The user's state if it is at hand and current."""
+        revision = self._store.revision(user_id)
+        with self._lock:
+            state = self._states.get(user_id)
+            if state is None or state.revision != revision:
+                return None
+            self._states.move_to_end(user_id)
+            return state
+
+    def load(self, user_id: str) -> UserState:
+        """The user's state, made from bundle and store where it is not at hand."""
+        state = self.cached(user_id)
+        if state is not None:
+            return state
+        # The revision first: turns written meanwhile are then seen too early, never too late.
+        revision = self._store.revision(user_id)
+        archived = self._archive.user(user_id)
+        turns = merge_turns(archived.turns, self._store.turns(user_id))
+        if len(archived.texts):
+            self._knowledge.meaning.put(archived.texts, archived.vectors)
+        state = UserState(revision, tuple(turns[-RECENT_TURNS:]), self._layer(turns))
+        with self._lock:
+            old = self._states.pop(user_id, None)
+            self._bytes += state.nbytes - (old.nbytes if old else 0)
+            self._states[user_id] = state
+            while self._bytes > self._max_bytes and self._states:
+                _, dropped = self._states.popitem(last=False)
+                self._bytes -= dropped.nbytes
+        return state
+
+    def _layer(self, turns: list[Interaction]) -> PersonalLayer:
+        tables, _ = personal_tables(turns)
+        k = self._knowledge
+        return PersonalLayer(tables.texts, tables.repairs.values(), tables.slot_values, k.meaning, k.sound)

@@ -1,0 +1,150 @@
+"""The LMDB store: the contract of all stores, and what a process and its disk can do to it."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from store_contract import StoreContract, turn
+from strategies import ANY_TEXT, interactions
+
+from retriever.interaction import Interaction
+from rewrite_service.errors import StoreError
+from rewrite_service.store import EmbeddedStore
+from rewrite_service.store.codec import StoredTurn, decode, encode
+
+MIB = 1024 * 1024
+
+
+class TestContract(StoreContract):
+    @contextmanager
+    def opened(self, max_turns: int = 2000) -> Iterator[EmbeddedStore]:
+        with tempfile.TemporaryDirectory() as folder:
+            store = EmbeddedStore(Path(folder), max_turns_per_user=max_turns, map_bytes=MIB)
+            try:
+                yield store
+            finally:
+                store.close()
+
+
+@given(interactions(ANY_TEXT))
+def test_codec_keeps_everything(stored: Interaction) -> None:
+    for rewritten in (None, "", "play soul\ud800"):
+        assert decode(encode(StoredTurn(stored, rewritten))) == StoredTurn(stored, rewritten)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00[]", b"\xff{}", b"\x01", b"\x01[1,2]", b"\x01{", b"\x01null"])
+def test_codec_refuses_what_it_does_not_know(data: bytes) -> None:
+    with pytest.raises(StoreError):
+        decode(data)
+
+
+def test_the_format_on_disk_stays_readable() -> None:
+    """Bytes as the first version wrote them; when this fails, stores in use can no longer be read."""
+    written = (
+        b'\x01["i-1","ada",1000,"play jazz","voice",["play chess"],0.5,'
+        b'["d","speaker",true,"kitchen",{"lamp":"on"},"en-US","Bonn","NRW"],'
+        b'["play_music",[["genre","jazz"]]],"ok",[true,"no",3.5],"play soul"]'
+    )
+    assert encode(decode(written)) == written
+
+
+def test_turns_outlive_the_process(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "deep" / "state")
+    store.append([turn()])
+    revision = store.revision("ada")
+    store.close()
+    again = EmbeddedStore(tmp_path / "deep" / "state")
+    assert again.turns("ada") == [turn()]
+    assert again.revision("ada") == revision
+    assert again.append([turn()]) == 0
+    again.close()
+
+
+def test_the_map_grows_by_itself(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, map_bytes=128 * 1024)
+    for batch in range(20):
+        turns = [turn(f"user-{n}", f"{batch}-{n}", query="x" * 900) for n in range(200)]
+        assert store.append(turns) == 200
+    assert all(len(store.turns(f"user-{n}")) == 20 for n in range(200))
+    store.close()
+
+
+def test_lowering_the_limit_shows_in_what_is_read(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    store.append([turn(name=f"i-{n}", at=n) for n in range(1, 6)])
+    store.close()
+    store = EmbeddedStore(tmp_path, max_turns_per_user=2)
+    assert [kept.request.timestamp_ms for kept in store.turns("ada")] == [4, 5]
+    store.close()
+
+
+def test_files_are_their_owners_alone(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "state")
+    store.close()
+    for path in [tmp_path / "state", *(tmp_path / "state").iterdir()]:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_folder_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError):
+        EmbeddedStore(tmp_path / "file")
+
+
+_APPENDING = """
+import sys
+from pathlib import Path
+from retriever.interaction import Interaction, Outcome, Request
+from rewrite_service.store import EmbeddedStore
+folder, writer, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+store = EmbeddedStore(folder, max_turns_per_user=100_000, map_bytes=128 * 1024)
+for n in range(count):
+    name = f"{writer}-{n}"
+    store.append([Interaction(Request(name, "ada", n + 1, "x" * 300), None, Outcome.OK)])
+    print(name, flush=True)
+"""
+
+
+def _appending(folder: Path, writer: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _APPENDING, str(folder), writer, str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_kill_minus_nine_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    acknowledged: set[str] = set()
+    for round_number in range(5):
+        child = _appending(tmp_path, f"round{round_number}", 1_000_000)
+        acknowledged.add(child.stdout.readline().strip())
+        time.sleep(chance.uniform(0.02, 0.3))
+        child.kill()
+        acknowledged |= set(child.stdout.read().split())
+        child.wait()
+        store = EmbeddedStore(tmp_path, max_turns_per_user=100_000)
+        held = {kept.request.interaction_id for kept in store.turns("ada")}
+        store.close()
+        assert acknowledged <= held
+        assert len(held) <= len(acknowledged) + round_number + 1  # at most one a round was under way
+    assert len(acknowledged) > 5
+
+
+def test_two_processes_write_side_by_side(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, max_turns_per_user=100_000, map_bytes=128 * 1024)
+    children = [_appending(tmp_path, name, 300) for name in ("left", "right")]
+    mine = sum(store.append([turn(name=f"own-{n}", at=n + 1)]) for n in range(300))
+    assert [child.wait(60) for child in children] == [0, 0]
+    assert mine == 300
+    assert len(store.turns("ada")) == 900  # read through a map that others have grown
+    assert store.revision("ada") == 900
+    store.close()
+    for child in children:
+        child.stdout.close()

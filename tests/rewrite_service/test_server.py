@@ -1,0 +1,211 @@
+"""The server process over a real socket: start, serving, deadlines, overload, end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from conftest import NOON, Launch, RunningServer, a_request, a_turn, spawn
+from google.protobuf import descriptor_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from rewrite_service.pb import rewrite_pb2 as pb
+
+SERVICE = "rewrite.v1.RewriteService"
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+def candidates_of(server: RunningServer, **fields: object) -> dict[str, int]:
+    """What `Explain` weighs for a request: text to layer."""
+    explained = server.stub.Explain(pb.ExplainRequest(request=a_request(**fields)), timeout=10)
+    return {candidate.text: candidate.layer for candidate in explained.candidates}
+
+
+def code_of(call: object, *args: object, **kwargs: object) -> grpc.StatusCode:
+    with pytest.raises(grpc.RpcError) as raised:
+        call(*args, **kwargs)
+    return raised.value.code()
+
+
+def test_health_goes_from_not_serving_to_serving_to_not_serving(launch: Launch) -> None:
+    server = launch(wait=False)
+    seen: list[int] = []
+    for answer in health_pb2_grpc.HealthStub(server.channel).Watch(
+        health_pb2.HealthCheckRequest(service=SERVICE), timeout=60
+    ):
+        seen.append(answer.status)
+        if answer.status == SERVING:
+            assert server.health() == SERVING
+            server.process.send_signal(signal.SIGTERM)
+        elif SERVING in seen:
+            break
+    assert seen == [NOT_SERVING, SERVING, NOT_SERVING]
+    assert server.stop() == 0
+
+
+def test_a_rewrite_before_warm_is_unavailable_not_wrong(launch: Launch) -> None:
+    server = launch(wait=False)
+    try:
+        server.stub.Rewrite(a_request(), timeout=30)
+    except grpc.RpcError as error:
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+    else:
+        assert server.health() == SERVING
+    server.wait_until_serving()
+    server.stub.Rewrite(a_request(), timeout=30)
+
+
+def test_unknown_service_has_no_health(server: RunningServer) -> None:
+    assert code_of(server.health, "no.such.Service") is grpc.StatusCode.NOT_FOUND
+
+
+def test_reflection_shows_the_contract(server: RunningServer) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
+    asked = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
+    ]
+    listed, described = stub.ServerReflectionInfo(iter(asked), timeout=10)
+    names = {service.name for service in listed.list_services_response.service}
+    assert {SERVICE, "grpc.health.v1.Health"} <= names
+    file = descriptor_pb2.FileDescriptorProto.FromString(
+        described.file_descriptor_response.file_descriptor_proto[0]
+    )
+    assert [method.name for method in file.service[0].method] == ["Rewrite", "Record", "Explain"]
+
+
+def test_a_reply_says_what_was_decided_and_where_the_time_went(server: RunningServer) -> None:
+    reply = server.stub.Rewrite(a_request(), timeout=10)
+    assert reply.decision in (pb.DECISION_PASS, pb.DECISION_REWRITE)
+    assert (reply.decision == pb.DECISION_REWRITE) == (reply.reason == pb.REASON_CONFIDENT) == bool(reply.text)
+    assert reply.bundle_version
+    assert {"convert", "queue", "total"} <= set(reply.stage_us)
+    assert reply.stage_us["total"] >= reply.stage_us["queue"]
+
+
+@pytest.mark.parametrize("milliseconds", [1, 2, 5])
+def test_a_short_deadline_is_kept(server: RunningServer, milliseconds: int) -> None:
+    for _ in range(40):
+        begun = time.monotonic()
+        try:
+            server.stub.Rewrite(a_request(), timeout=milliseconds / 1000)
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert time.monotonic() - begun < 1.0
+    assert server.stub.Rewrite(a_request(), timeout=10).decision
+
+
+def test_what_is_recorded_counts_from_the_very_next_request(server: RunningServer) -> None:
+    text = "play zyxquon by the flurbles"
+    asked = {"user_id": "cleo", "query": "play zyxquan by the flurbles", "timestamp_ms": NOON + 1000}
+    assert text not in candidates_of(server, **asked)
+    reply = server.stub.Record(pb.RecordRequest(interactions=[a_turn(user_id="cleo", query=text)]), timeout=10)
+    assert reply.new_interactions == 1
+    assert candidates_of(server, **asked).get(text) == pb.LAYER_PERSONAL
+    assert text not in candidates_of(server, **(asked | {"user_id": "cleopatra"}))
+
+
+def test_recording_twice_is_recording_once(server: RunningServer) -> None:
+    sent = pb.RecordRequest(interactions=[a_turn(user_id="dora"), a_turn(user_id="dora")])
+    counts = [server.stub.Record(sent, timeout=10).new_interactions for _ in range(3)]
+    assert counts == [2, 0, 0]
+
+
+def test_late_feedback_is_taken_also_on_turns_nobody_knows(server: RunningServer) -> None:
+    turn = a_turn(user_id="emil")
+    late = [
+        pb.FeedbackEvent(user_id=user, interaction_id=turn.interaction_id, feedback=pb.Feedback(barge_in=True))
+        for user in ("emil", "nobody")
+    ]
+    reply = server.stub.Record(pb.RecordRequest(interactions=[turn], feedback=late), timeout=10)
+    assert reply.new_interactions == 1
+
+
+def test_a_restart_keeps_what_was_acknowledged(launch: Launch, tmp_path: Path) -> None:
+    text = "play quiblor by the wendigoes"
+    for end in (signal.SIGTERM, signal.SIGKILL):
+        server = launch(tmp_path / "state")
+        turn = a_turn(user_id="fay", query=text, interaction_id=f"before-{end.name}")
+        assert server.stub.Record(pb.RecordRequest(interactions=[turn]), timeout=10).new_interactions == 1
+        server.process.send_signal(end)
+        server.process.wait(30)
+    server = launch(tmp_path / "state")
+    again = pb.RecordRequest(interactions=[turn])
+    assert server.stub.Record(again, timeout=10).new_interactions == 0
+    asked = {"user_id": "fay", "query": "play quibbler by the wendigoes", "timestamp_ms": NOON + 1000}
+    assert candidates_of(server, **asked).get(text) == pb.LAYER_PERSONAL
+
+
+def test_overload_is_shed_at_the_door(launch: Launch) -> None:
+    server = launch(max_in_flight=1, default_deadline_ms=1000)
+    codes: list[grpc.StatusCode] = []
+
+    def ask(n: int) -> None:
+        try:
+            server.stub.Rewrite(a_request(query=f"play song number {n}"), timeout=10)
+            codes.append(grpc.StatusCode.OK)
+        except grpc.RpcError as error:
+            codes.append(error.code())
+
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(ask, range(600)))
+    assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert server.health() == SERVING
+    assert server.stub.Rewrite(a_request(), timeout=10).decision
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_the_end_cuts_no_request_under_way(launch: Launch, end: signal.Signals) -> None:
+    server = launch()
+    answered: list[grpc.StatusCode] = []
+    watching = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
+    next(watching)  # a watcher never leaves by itself, and must not hold up the end
+    stop = threading.Event()
+
+    def ask_on_and_on() -> None:
+        while not stop.is_set():
+            try:
+                server.stub.Rewrite(a_request(), timeout=10)
+                answered.append(grpc.StatusCode.OK)
+            except grpc.RpcError as error:
+                answered.append(error.code())
+                if error.code() is grpc.StatusCode.UNAVAILABLE:
+                    return
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(8):
+            pool.submit(ask_on_and_on)
+        time.sleep(0.5)
+        server.process.send_signal(end)
+        begun = time.monotonic()
+        assert server.process.wait(30) == 0
+        assert time.monotonic() - begun < 5
+        stop.set()
+    assert set(answered) == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+    finished = [line for line in server.log() if line["event"] == "rewrite" and line.get("code") == "OK"]
+    assert len(finished) == answered.count(grpc.StatusCode.OK)
+    assert server.log()[-1]["event"] == "stopped"
+
+
+def test_the_log_says_where_it_listens(server: RunningServer) -> None:
+    assert f"listening on {server.address}" in {line["event"] for line in server.log()}
+
+
+def test_a_taken_port_is_said_and_ends_the_process(server: RunningServer, bundle_dir: Path, tmp_path: Path) -> None:
+    port = int(server.address.rpartition(":")[2])
+    second = spawn(bundle_dir, tmp_path / "state", tmp_path / "log", port=port)
+    assert second.wait(60) == 4
+    assert f"cannot listen on {server.address}" in (tmp_path / "log").read_text()
+
+
+def test_a_bundle_that_is_not_there_ends_the_process(tmp_path: Path) -> None:
+    process = spawn(tmp_path / "nothing", tmp_path / "state", tmp_path / "log")
+    assert process.wait(60) == 3
+    assert "BundleError" in (tmp_path / "log").read_text()

@@ -1,0 +1,218 @@
+"""The servicer around a pipeline that breaks: it fails open, in time, and says nothing of anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+import structlog
+from conftest import a_request, a_turn
+
+from rewrite_service.decision import Decision, Reason
+from rewrite_service.errors import StoreError
+from rewrite_service.logs import configure_logging
+from rewrite_service.pb import rewrite_pb2 as pb
+from rewrite_service.pb import rewrite_pb2_grpc
+from rewrite_service.servicer import RewriteServicer
+from rewrite_service.settings import Settings
+
+SECRET = "tangerine"
+
+
+class FaultyPipeline:
+    """Does what a test asks for in the place of real work."""
+
+    bundle_version = "v-test"
+
+    def __init__(self, rewrite: Callable[[Any], Decision], record: Callable[[], int] = lambda: 0) -> None:
+        self._rewrite, self._record = rewrite, record
+        self.closed = False
+        self.deadlines: list[float | None] = []
+
+    def rewrite(self, request: Any, deadline: float | None = None, *, explain: bool = False) -> Decision:
+        self.deadlines.append(deadline)
+        return self._rewrite(request)
+
+    def record(self, turns: Any, feedback: Any = ()) -> int:
+        return self._record()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def log() -> Iterator[io.BytesIO]:
+    stream = io.BytesIO()
+    handlers, level = list(logging.getLogger().handlers), logging.getLogger().level
+    configure_logging(Settings(), stream)
+    yield stream
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
+    structlog.reset_defaults()
+
+
+@asynccontextmanager
+async def serving(pipeline: FaultyPipeline, **settings: Any) -> AsyncIterator[rewrite_pb2_grpc.RewriteServiceStub]:
+    servicer = RewriteServicer(Settings(**settings))
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((servicer.handlers(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    await servicer.open(lambda: pipeline)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield rewrite_pb2_grpc.RewriteServiceStub(channel)
+    await server.stop(None)
+    servicer.close(5)
+    assert pipeline.closed
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def breaks(request: Any) -> Decision:
+    raise KeyError(request.query)
+
+
+def passes(request: Any) -> Decision:
+    return Decision(None, Reason.NO_CANDIDATES, bundle_version="v-test")
+
+
+def test_a_pipeline_that_breaks_is_a_pass(log: io.BytesIO) -> None:
+    async def test() -> None:
+        async with serving(FaultyPipeline(breaks)) as stub:
+            reply = await stub.Rewrite(a_request(query=f"play {SECRET}"))
+            assert (reply.decision, reply.reason) == (pb.DECISION_PASS, pb.REASON_INTERNAL_ERROR)
+            explained = await stub.Explain(pb.ExplainRequest(request=a_request(query=f"play {SECRET}")))
+            assert explained.response.reason == pb.REASON_INTERNAL_ERROR
+
+    run(test)
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    failed = [line for line in lines if line["event"] == "failed open"]
+    assert [line["error"] for line in failed] == ["KeyError", "KeyError"]
+    assert any("breaks" in frame for frame in failed[0]["frames"])
+    assert SECRET not in log.getvalue().decode()
+
+
+def test_a_reply_that_cannot_be_sent_is_a_pass(log: io.BytesIO) -> None:
+    async def test() -> None:
+        unsendable = Decision("play \ud800", Reason.CONFIDENT)
+        async with serving(FaultyPipeline(lambda _: unsendable)) as stub:
+            reply = await stub.Rewrite(a_request())
+            assert (reply.decision, reply.reason, reply.text) == (pb.DECISION_PASS, pb.REASON_INTERNAL_ERROR, "")
+
+    run(test)
+
+
+def test_a_pipeline_that_is_late_is_a_pass_in_time(log: io.BytesIO) -> None:
+    release = threading.Event()
+
+    def late(request: Any) -> Decision:
+        release.wait(10)
+        return passes(request)
+
+    async def test() -> None:
+        pipeline = FaultyPipeline(late)
+        async with serving(pipeline, default_deadline_ms=100) as stub:
+            begun = time.monotonic()
+            replies = await asyncio.gather(*(stub.Rewrite(a_request()) for _ in range(5)))
+            assert time.monotonic() - begun < 1
+            assert {reply.reason for reply in replies} == {pb.REASON_OUT_OF_TIME}
+            assert (await stub.Rewrite(a_request(), timeout=0.2)).reason == pb.REASON_OUT_OF_TIME
+            release.set()
+            assert (await stub.Rewrite(a_request(), timeout=5)).reason == pb.REASON_NO_CANDIDATES
+            # What nobody waited for any more was not done: only the first and the last reached the pipeline.
+            assert len(pipeline.deadlines) == 2
+
+    run(test)
+
+
+def test_the_deadline_is_the_clients_or_the_settings(log: io.BytesIO) -> None:
+    async def test() -> None:
+        pipeline = FaultyPipeline(passes)
+        async with serving(pipeline, default_deadline_ms=100, explain_deadline_ms=2000) as stub:
+            await stub.Rewrite(a_request())  # so that the first call's set-up does not count below
+            begun = time.monotonic()
+            await stub.Rewrite(a_request())
+            await stub.Rewrite(a_request(), timeout=5)
+            await stub.Explain(pb.ExplainRequest(request=a_request()))
+            left = [deadline - begun for deadline in pipeline.deadlines[1:]]
+            assert left == [pytest.approx(0.1, abs=0.09), pytest.approx(5, abs=0.5), pytest.approx(2, abs=0.5)]
+
+    run(test)
+
+
+def test_a_slow_disk_holds_up_no_rewrite(log: io.BytesIO) -> None:
+    release = threading.Event()
+
+    async def test() -> None:
+        pipeline = FaultyPipeline(passes, lambda: release.wait(10) and 1)
+        async with serving(pipeline, max_records_in_flight=2, max_in_flight=2) as stub:
+            recording = [
+                asyncio.create_task(_code(stub.Record(pb.RecordRequest(interactions=[a_turn()])))) for _ in range(4)
+            ]
+            await asyncio.sleep(0.1)
+            assert (await stub.Rewrite(a_request(), timeout=5)).reason == pb.REASON_NO_CANDIDATES
+            release.set()
+            codes = sorted(code.name for code in await asyncio.gather(*recording))
+            assert codes == ["OK", "OK", "RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED"]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StoreError(f"a row of {SECRET}"), grpc.StatusCode.UNAVAILABLE),
+        (ValueError(f"play {SECRET}"), grpc.StatusCode.INTERNAL),
+    ],
+)
+def test_a_record_that_fails_is_an_opaque_error(log: io.BytesIO, error: Exception, code: grpc.StatusCode) -> None:
+    def fail() -> int:
+        raise error
+
+    async def test() -> None:
+        async with serving(FaultyPipeline(passes, fail)) as stub:
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await stub.Record(pb.RecordRequest(interactions=[a_turn()]))
+            assert raised.value.code() is code
+            error_id = raised.value.details().rpartition("error ")[2].rstrip(")")
+            [line] = [json.loads(line) for line in log.getvalue().splitlines() if error_id.encode() in line]
+            assert line["error"] == type(error).__name__
+            assert SECRET not in raised.value.details()
+
+    run(test)
+    assert SECRET not in log.getvalue().decode()
+
+
+def test_before_it_is_open_it_is_unavailable(log: io.BytesIO) -> None:
+    async def test() -> None:
+        servicer = RewriteServicer(Settings())
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers((servicer.handlers(),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = rewrite_pb2_grpc.RewriteServiceStub(channel)
+            assert await _code(stub.Rewrite(a_request())) is grpc.StatusCode.UNAVAILABLE
+        await server.stop(None)
+        servicer.close(5)
+
+    run(test)
+
+
+async def _code(call: Awaitable[Any]) -> grpc.StatusCode:
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK

@@ -1,0 +1,84 @@
+"""Settings: where they come from, their bounds, and that each is documented."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rewrite_service.settings import Settings, SettingsError, load_settings
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*Settings.model_fields, "config"]:
+        monkeypatch.delenv(f"QUERY_REWRITE_{name.upper()}", raising=False)
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE))
+    assert list(rows) == list(Settings.model_fields)
+    for name, field in Settings.model_fields.items():
+        default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+        assert rows[name] == default, name
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_the_nearer_source_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text('port = 1001\nhost = "127.0.0.2"\nlog_level = "error"\n')
+    monkeypatch.setenv("QUERY_REWRITE_PORT", "1002")
+    monkeypatch.setenv("QUERY_REWRITE_HOST", "127.0.0.3")
+    settings = load_settings(config, port=1003, host=None)
+    assert (settings.port, settings.host, settings.log_level) == (1003, "127.0.0.3", "error")
+    assert settings.max_in_flight == Settings().max_in_flight
+
+
+def test_the_environment_may_name_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text("port = 1001\n")
+    monkeypatch.setenv("QUERY_REWRITE_CONFIG", str(config))
+    assert load_settings().port == 1001
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("prot = 1\n", "unknown settings: prot"),
+        ("[server]\nport = 1\n", "unknown settings: server"),
+        ("port = 70000\n", "port"),
+        ("default_deadline_ms = 0\n", "default_deadline_ms"),
+        ("port = \n", "cannot be read"),
+        ('log_format = "xml"\n', "log_format"),
+    ],
+)
+def test_a_bad_file_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+    config = tmp_path / "settings.toml"
+    config.write_text(text)
+    with pytest.raises(SettingsError, match=said) as raised:
+        load_settings(config)
+    assert "settings.toml" in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings(tmp_path / "none.toml")
+
+
+def test_a_bad_environment_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUERY_REWRITE_MAX_IN_FLIGHT", "many")
+    with pytest.raises(SettingsError, match="QUERY_REWRITE_MAX_IN_FLIGHT"):
+        load_settings()
+
+
+def test_unknown_and_bad_arguments_are_refused() -> None:
+    with pytest.raises(SettingsError, match="prot"):
+        load_settings(prot=1)
+    with pytest.raises(SettingsError, match="as given"):
+        load_settings(port=-1)
