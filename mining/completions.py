@@ -83,7 +83,13 @@ def _rules_of(example: Example) -> Iterable[tuple[str, bool, str, str, tuple[str
             if all(set(value.split()) <= said or "{" in value for _, value in slots):
                 reading = (made.intent, slots)
         needs_answer = "{slot:" in template
-        yield pattern, open_ended, example.answered.intent if needs_answer and example.answered else "", template, reading
+        yield (
+            pattern,
+            open_ended,
+            example.answered.intent if needs_answer and example.answered else "",
+            template,
+            reading,
+        )
 
 
 def _examples(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]]]) -> Iterable[Example]:

@@ -116,7 +116,9 @@ def parse_request(record: Mapping[str, Any]) -> Request:
             has_screen=_flag(context, "has_screen", "context."),
             room=_text(context, "room", path="context."),
             device_state={
-                str(k): _slot_value(v) for k, v in _mapping(context, "device_state", "context.").items() if v is not None
+                str(k): _slot_value(v)
+                for k, v in _mapping(context, "device_state", "context.").items()
+                if v is not None
             },
             locale=_text(context, "locale", path="context."),
             city=_text(location, "city", path="context.location."),

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from mining.defects import TurnEvidence, assess
 from retriever.evidence import Repair, TextEvidence
 from retriever.interaction import Interaction
-from retriever.normalise import normalise
-
-START, END = "<s>", "</s>"
+from retriever.normalise import normalise, word_pairs
 
 
 @dataclass(slots=True)
@@ -27,12 +25,6 @@ class Tables:
     slot_values: Counter[str] = field(default_factory=Counter)
     word_pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
     words: Counter[str] = field(default_factory=Counter)
-
-
-def word_pairs(text: str) -> list[tuple[str, str]]:
-    """Neighbouring words of a text in normal form, with its borders."""
-    words = [START, *text.split(), END]
-    return list(zip(words, words[1:], strict=False))
 
 
 def collect(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]]]) -> Tables:
@@ -75,7 +67,8 @@ def collect(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]
         for pair in repaired:
             repairs[pair][1] += 1
     out.repairs = {
-        (source, target): Repair(source, target, times, int(people)) for (source, target), (times, people) in repairs.items()
+        (source, target): Repair(source, target, times, int(people))
+        for (source, target), (times, people) in repairs.items()
     }
     return out
 

@@ -20,7 +20,7 @@ from retriever.completion import gap_values
 from retriever.evidence import DAY_MS, HOUR_MS, success_rate
 from retriever.global_layer import GlobalLayer
 from retriever.interaction import Channel, Request
-from retriever.normalise import normalise
+from retriever.normalise import normalise, word_pairs
 from retriever.personal_layer import PersonalLayer
 from retriever.sound import sound_key
 
@@ -155,8 +155,7 @@ def _query_features(x: FeatureInput, alternatives: list[str]) -> list[float]:
     if x.shared is not None:
         records = x.shared.records_of([query, *alternatives])
         attempts, successes, people = records[0].tolist()
-        pairs = list(zip(["<s>", *words], [*words, "</s>"], strict=True))
-        pair_counts = np.log1p(x.shared.word_pair_counts(pairs))
+        pair_counts = np.log1p(x.shared.word_pair_counts(word_pairs(query)))
         word_counts = x.shared.word_counts(words)
         shared = [
             _log1p(attempts),
@@ -213,9 +212,7 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
         repair_total = float(repairs[:, 0].sum())
     else:
         repairs, repair_total = np.zeros((len(texts), 2), np.float32), 0.0
-    values = [
-        [normalise(v) for _, v in c.reading.slots] if c.reading is not None else [] for c in x.candidates
-    ]
+    values = [[normalise(v) for _, v in c.reading.slots] if c.reading is not None else [] for c in x.candidates]
     flat = [v for vs in values for v in vs]
     value_counts = iter(x.shared.slot_value_counts(flat).tolist() if x.shared is not None else [NAN] * len(flat))
     answered = {normalise(v) for _, v in x.situation.answered.slots} if x.situation.answered else set()
@@ -231,50 +228,55 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
         new = [w for w in words if w not in query_words]
         lost = [w for w in x.query.split() if w not in words]
         personal, shared = c.personal, c.shared
-        rows.append((
-            c.is_query,
-            personal is not None and personal.people > 0,
-            shared is not None,
-            c.completion is not None,
-            fuzz.ratio(x.query, c.text) / 100,
-            fuzz.token_set_ratio(x.query, c.text) / 100,
-            fuzz.partial_ratio(x.query, c.text) / 100,
-            fuzz.ratio(query_sound, sound) / 100,
-            c.meaning or NAN,
-            c.sound or NAN,
-            max((fuzz.ratio(a, c.text) for a in alternatives), default=NAN) / 100,
-            max((fuzz.ratio(a, sound) for a in alternative_sounds), default=NAN) / 100,
-            len(words) - len(query_words),
-            1 - len(lost) / max(1, len(query_words)),
-            len(new) / max(1, len(words)),
-            words[:1] == x.query.split(maxsplit=1)[:1],
-            fuzz.ratio(sound_key(" ".join(lost)), sound_key(" ".join(new))) / 100 if lost and new else NAN,
-            max(sum(map(len, lost)), sum(map(len, new))),
-            *_own(x, c),
-            _log1p(shared.successes) if shared else 0.0,
-            success_rate(shared.successes, shared.attempts) if shared else NAN,
-            _log1p(shared.people) if shared else 0.0,
-            _log1p(repaired),
-            _log1p(repair_people),
-            repaired / repair_total if repair_total else NAN,
-            c.global_repair,
-            query_reading is not None and c.reading == query_reading,
-            c.reading is not None,
-            len(vs),
-            sum(v in x.personal.slot_values for v in vs) / len(vs) if vs and x.personal is not None else NAN,
-            _log1p(min(counts)) if counts and x.shared is not None else NAN,
-            sum(fuzz.partial_ratio(v, x.query) for v in vs) / len(vs) / 100 if vs else NAN,
-            sum(fuzz.partial_ratio(sound_key(v), query_sound) for v in vs) / len(vs) / 100 if vs else NAN,
-            sum(v in answered for v in vs) / len(vs) if vs else NAN,
-            sum(f" {a} " in f" {c.text} " and f" {a} " not in f" {x.query} " for a in ambient),
-            c.text == x.situation.previous,
-            c.text in x.situation.failed_texts,
-            c.text == x.situation.answered_text,
-            _log1p(c.completion.support) if c.completion else 0.0,
-            c.completion.precision if c.completion else NAN,
-            0.0, 0.0, 0.0, 0.0,  # filled by _leads, which needs all rows
-            len(texts),
-        ))
+        rows.append(
+            (
+                c.is_query,
+                personal is not None and personal.people > 0,
+                shared is not None,
+                c.completion is not None,
+                fuzz.ratio(x.query, c.text) / 100,
+                fuzz.token_set_ratio(x.query, c.text) / 100,
+                fuzz.partial_ratio(x.query, c.text) / 100,
+                fuzz.ratio(query_sound, sound) / 100,
+                c.meaning or NAN,
+                c.sound or NAN,
+                max((fuzz.ratio(a, c.text) for a in alternatives), default=NAN) / 100,
+                max((fuzz.ratio(a, sound) for a in alternative_sounds), default=NAN) / 100,
+                len(words) - len(query_words),
+                1 - len(lost) / max(1, len(query_words)),
+                len(new) / max(1, len(words)),
+                words[:1] == x.query.split(maxsplit=1)[:1],
+                fuzz.ratio(sound_key(" ".join(lost)), sound_key(" ".join(new))) / 100 if lost and new else NAN,
+                max(sum(map(len, lost)), sum(map(len, new))),
+                *_own(x, c),
+                _log1p(shared.successes) if shared else 0.0,
+                success_rate(shared.successes, shared.attempts) if shared else NAN,
+                _log1p(shared.people) if shared else 0.0,
+                _log1p(repaired),
+                _log1p(repair_people),
+                repaired / repair_total if repair_total else NAN,
+                c.global_repair,
+                query_reading is not None and c.reading == query_reading,
+                c.reading is not None,
+                len(vs),
+                sum(v in x.personal.slot_values for v in vs) / len(vs) if vs and x.personal is not None else NAN,
+                _log1p(min(counts)) if counts and x.shared is not None else NAN,
+                sum(fuzz.partial_ratio(v, x.query) for v in vs) / len(vs) / 100 if vs else NAN,
+                sum(fuzz.partial_ratio(sound_key(v), query_sound) for v in vs) / len(vs) / 100 if vs else NAN,
+                sum(v in answered for v in vs) / len(vs) if vs else NAN,
+                sum(f" {a} " in f" {c.text} " and f" {a} " not in f" {x.query} " for a in ambient),
+                c.text == x.situation.previous,
+                c.text in x.situation.failed_texts,
+                c.text == x.situation.answered_text,
+                _log1p(c.completion.support) if c.completion else 0.0,
+                c.completion.precision if c.completion else NAN,
+                0.0,
+                0.0,
+                0.0,
+                0.0,  # filled by _leads, which needs all rows
+                len(texts),
+            )
+        )
     return np.array(rows, dtype=np.float32)
 
 

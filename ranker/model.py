@@ -19,7 +19,7 @@ WRONG, NEEDLESS, WIN = 0, 1, 2
 _PARAMETERS = {
     "objective": "multiclass",
     "num_class": 3,
-    "learning_rate": 0.06,
+    "learning_rate": 0.08,
     "num_leaves": 31,
     "min_data_in_leaf": 25,
     "feature_fraction": 0.6,
@@ -30,9 +30,10 @@ _PARAMETERS = {
     "seed": 7,
     "deterministic": True,
     "force_row_wise": True,
+    "num_threads": 1,
     "verbosity": -1,
 }
-ROUNDS = 260
+ROUNDS = 150
 
 
 class RankerModel:
@@ -40,15 +41,17 @@ class RankerModel:
 
     def __init__(self, booster: lightgbm.Booster) -> None:
         if tuple(booster.feature_name()) != NAMES:
-            raise ValueError("the model was trained on other features than this version computes; build the bundle anew")
+            raise ValueError(
+                "the model was trained on other features than this version computes; build the bundle anew"
+            )
         self._booster = booster
 
     @classmethod
-    def fit(cls, x: np.ndarray, y: np.ndarray, weight: np.ndarray, threads: int = 2) -> RankerModel:
+    def fit(cls, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RankerModel:
         """`x`: float32 (n, features); `y`: (n,) of WRONG, NEEDLESS, WIN; `weight`: (n,), > 0. The same data give the
         same model."""
         data = lightgbm.Dataset(x, y, weight=weight, feature_name=list(NAMES), free_raw_data=True)
-        return cls(lightgbm.train(_PARAMETERS | {"num_threads": threads}, data, ROUNDS))
+        return cls(lightgbm.train(_PARAMETERS, data, ROUNDS))
 
     @classmethod
     def open(cls, path: Path) -> RankerModel:
@@ -57,12 +60,12 @@ class RankerModel:
     def save(self, path: Path) -> None:
         self._booster.save_model(str(path))
 
-    def predict(self, x: np.ndarray, threads: int = 1) -> np.ndarray:
+    def predict(self, x: np.ndarray) -> np.ndarray:
         """float64 (n, 3): probabilities of WRONG, NEEDLESS, WIN, not calibrated."""
-        return self._booster.predict(x, num_threads=threads)  # type: ignore[return-value]
+        return self._booster.predict(x, num_threads=1)  # type: ignore[return-value]
 
     def contributions(self, x: np.ndarray) -> np.ndarray:
-        """float64 (n, features): what each feature adds to the log-odds of WIN (SHAP values of trees, Lundberg 2018)."""
+        """float64 (n, features): what each feature adds to the score of WIN (SHAP of trees, Lundberg 2018)."""
         both = self._booster.predict(x, pred_contrib=True, num_threads=1)
         width = len(NAMES) + 1  # per class: the features, then the base value
         return np.asarray(both)[:, WIN * width : WIN * width + len(NAMES)]

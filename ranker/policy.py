@@ -97,9 +97,7 @@ def tally(trials: Sequence[Trial], failed: float, policy: Policy) -> Tally:
     """What `policy` would have done on `trials`, of whose requests `failed` (expected) failed as they were."""
     taken = [t for t in trials if policy.accepts(t.verdict)]
     total = lambda name: float(sum(getattr(t, name) for t in taken))  # noqa: E731
-    return Tally(
-        len(trials), failed, len(taken), total("win"), total("loss"), total("missed"), total("needless")
-    )
+    return Tally(len(trials), failed, len(taken), total("win"), total("loss"), total("missed"), total("needless"))
 
 
 def choose(
@@ -114,7 +112,11 @@ def choose(
     rewrites, since a wrong rewrite is worse than none."""
     best, best_gain = Policy(threshold=1.01, calibration=calibration), 0.0
     columns = np.array(
-        [(t.verdict.probability, t.verdict.margin, t.win, t.loss, t.missed, t.needless) for t in trials if t.verdict.best is not None],
+        [
+            (t.verdict.probability, t.verdict.margin, t.win, t.loss, t.missed, t.needless)
+            for t in trials
+            if t.verdict.best is not None
+        ],
         dtype=float,
     ).reshape(-1, 6)
     order = np.argsort(-columns[:, 0], kind="stable")

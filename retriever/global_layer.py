@@ -92,7 +92,9 @@ class GlobalLayer:
         shared = sorted((e for e in texts.values() if e.people >= min_people), key=lambda e: e.text)
         row_of = {e.text: row for row, e in enumerate(shared)}
         reading_ids: dict[Interpretation, int] = {}
-        columns = {name: np.zeros(len(shared), np.int64 if name == "last_success_ms" else np.float32) for name in _COLUMNS[:4]}
+        columns = {
+            name: np.zeros(len(shared), np.int64 if name == "last_success_ms" else np.float32) for name in _COLUMNS[:4]
+        }
         columns |= {name: np.full(len(shared), -1, np.int32) for name in _COLUMNS[4:]}
         for row, e in enumerate(shared):
             columns["attempts"][row], columns["successes"][row] = e.attempts, e.successes

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import pairwise
 
 MAX_CHARS = 1000
 """Longer texts are cut before anything else: no request is this long, and work a request is bounded."""
@@ -37,6 +38,6 @@ def normalise(text: str) -> str:
     return " ".join(text.split())[:MAX_CHARS].rstrip()
 
 
-def tokens(text: str) -> list[str]:
-    """The words of a text in normal form."""
-    return text.split()
+def word_pairs(text: str) -> list[tuple[str, str]]:
+    """Neighbouring words of a text in normal form, its borders included."""
+    return list(pairwise(["<s>", *text.split(), "</s>"]))

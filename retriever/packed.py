@@ -14,7 +14,9 @@ import numpy as np
 
 def key_hash(*parts: str) -> int:
     """64-bit hash of a key, the same on every machine (BLAKE2b). Parts are kept apart: ("ab", "c") != ("a", "bc")."""
-    return int.from_bytes(hashlib.blake2b("\x1f".join(parts).encode("utf-8", "replace"), digest_size=8).digest(), "little")
+    return int.from_bytes(
+        hashlib.blake2b("\x1f".join(parts).encode("utf-8", "replace"), digest_size=8).digest(), "little"
+    )
 
 
 def _open(path: Path) -> np.ndarray:

@@ -35,8 +35,8 @@ def sound_key(text: str) -> str:
 def _buckets(text: str) -> np.ndarray:
     """int64 (n,): the hash buckets of the text's n-grams, one entry an occurrence."""
     key, letters = f"^{sound_key(text)}$", f"^{text.replace(' ', '')}$"
-    grams = [f"k{key[i:i + n]}" for n in (2, 3) for i in range(len(key) - n + 1)]
-    grams += [f"l{letters[i:i + 3]}" for i in range(len(letters) - 2)]
+    grams = [f"k{key[i : i + n]}" for n in (2, 3) for i in range(len(key) - n + 1)]
+    grams += [f"l{letters[i : i + 3]}" for i in range(len(letters) - 2)]
     grams += [f"w{word}" for word in text.split()]
     # crc32, not hash(): the same on every machine and in every process.
     return np.array([zlib.crc32(g.encode()) % _BUCKETS for g in grams], dtype=np.int64)

@@ -24,9 +24,9 @@ class BuildSettings:
     """`wins_per_harm`: wins to a loss or miss that the threshold must keep on held-out days. `max_needless`: share of
     requests that may be rewritten needlessly, 0 to 1. `min_people`: a text becomes a candidate for others when at
     least this many said it with success. `blocks`: spans of days for learning out of time, the last four held out.
-    `max_malformed_share`: of the log's lines, 0 to 1. `threads`: for training."""
+    `max_malformed_share`: of the log's lines, 0 to 1. `threads`: models trained at the same time."""
 
-    wins_per_harm: float = 12.0
+    wins_per_harm: float = 10.0
     max_needless: float = 0.03
     min_people: int = MIN_PEOPLE
     blocks: int = 8
@@ -55,14 +55,12 @@ def build(logs: list[Path], out: Path, settings: BuildSettings, progress: Progre
     people = by_user(reading.turns)
     if len(reading.turns) < settings.blocks * 4:
         raise LogError(f"the log holds {len(reading.turns)} turns; too few to learn from")
-    encoder = Encoder(threads=settings.threads)
+    encoder = Encoder()
     meaning = CachedEncoder(encoder, Encoder.DIMENSION, _VECTOR_CACHE_BYTES)
     after = block_starts(people, settings.blocks)[0]
     replayed = sum(t.request.timestamp_ms >= after for t in reading.turns)
     with progress.task("replaying requests", replayed) as step:
-        made = list(
-            examples(people, meaning, blocks=settings.blocks, min_people=settings.min_people, progress=step)
-        )
+        made = list(examples(people, meaning, blocks=settings.blocks, min_people=settings.min_people, progress=step))
     with progress.task("learning to rank", HELD_OUT_BLOCKS + 1) as step:
         try:
             learned = learn(

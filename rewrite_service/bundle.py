@@ -100,9 +100,7 @@ def write_bundle(
         (draft / "completions.json").write_bytes(orjson.dumps([r.to_record() for r in knowledge.completer.rules]))
         PeopleArchive.write(draft / "people", people, knowledge.meaning)
         model.save(draft / "ranker.txt")
-        files = {
-            name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for name, path in _files(draft).items()
-        }
+        files = {name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for name, path in _files(draft).items()}
         made = datetime.now(UTC)
         digest = hashlib.sha256(orjson.dumps(files, option=orjson.OPT_SORT_KEYS)).hexdigest()
         name = f"{made:%Y%m%dT%H%M%S}-{digest[:12]}"
@@ -201,9 +199,7 @@ def open_bundle(place: Path, encoder: Encoder, text_vector_cache_bytes: int) -> 
             SOUND_CACHE_BYTES,
         )
         chosen = manifest["policy"]
-        calibration = Calibration(
-            tuple(chosen["calibration"]["scores"]), tuple(chosen["calibration"]["probabilities"])
-        )
+        calibration = Calibration(tuple(chosen["calibration"]["scores"]), tuple(chosen["calibration"]["probabilities"]))
         return Bundle(
             version=manifest["version"],
             knowledge=knowledge,

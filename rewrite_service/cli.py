@@ -3,6 +3,7 @@ something: 0 done, 1 failed, 2 wrong usage (and see `rewrite_service.server.Exit
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,9 @@ _console = Console()
 
 @app.command()
 def build(
-    log: Annotated[list[Path], typer.Option(help="Interaction log: JSON lines (plain or gzip) or Parquet. Repeatable.")],
+    log: Annotated[
+        list[Path], typer.Option(help="Interaction log: JSON lines (plain or gzip) or Parquet. Repeatable.")
+    ],
     out: Annotated[Path, typer.Option(help="Directory of the bundle; replaced as a whole when all is done.")],
     wins_per_harm: Annotated[
         float | None, typer.Option(min=1, help="Wins to a loss or miss that the threshold must keep on held-out days.")
@@ -60,13 +63,25 @@ def build(
     if result.malformed:
         _console.print(f"{result.malformed} malformed lines set aside in {result.quarantine}")
     table = Table("", "held-out days (expected)", box=None)
-    for name in ("requests", "failed", "rewrites", "wins", "losses", "missed", "needless", "wins_per_harm", "reduction"):
+    for name in (
+        "requests",
+        "failed",
+        "rewrites",
+        "wins",
+        "losses",
+        "missed",
+        "needless",
+        "wins_per_harm",
+        "reduction",
+    ):
         table.add_row(name, f"{report[name]:g}")
     table.add_row("threshold / margin", f"{policy.threshold:.3f} / {policy.margin:.1f}")
     _console.print(table)
     _console.print(f"bundle {result.version} from {result.turns} turns in {out}")
     if not report["rewrites"]:
-        _console.print(f"note: no threshold keeps {settings.wins_per_harm:g} wins to a harm; this bundle never rewrites")
+        _console.print(
+            f"note: no threshold keeps {settings.wins_per_harm:g} wins to a harm; this bundle never rewrites"
+        )
 
 
 @app.command()
@@ -74,7 +89,9 @@ def replay(
     bundle: Annotated[Path, typer.Option(help="Directory of the bundle.")],
     requests: Annotated[Path, typer.Option(help="Requests: lines of the log's schema, up to the context.")],
     out: Annotated[Path, typer.Option(help="Decisions, JSON lines, one a request.")],
-    history: Annotated[list[Path] | None, typer.Option(help="Turns that happen meanwhile, as recorded. Repeatable.")] = None,
+    history: Annotated[
+        list[Path] | None, typer.Option(help="Turns that happen meanwhile, as recorded. Repeatable.")
+    ] = None,
     layers: Annotated[str, typer.Option(help="Layers that may speak: personal, global, or both.")] = "personal,global",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
@@ -91,7 +108,9 @@ def replay(
         raise typer.BadParameter(f"{layers!r}: name personal, global, or both with a comma", param_hint="--layers")
     with Progress(quiet).task("replaying") as step:
         counts = run(bundle, requests, out, history or [], frozenset(Layer(n) for n in names), step)
-    _console.print(f"{counts.rewrites} of {counts.requests} requests rewritten, {counts.history} turns of history: {out}")
+    _console.print(
+        f"{counts.rewrites} of {counts.requests} requests rewritten, {counts.history} turns of history: {out}"
+    )
 
 
 @app.command()
@@ -157,17 +176,18 @@ def inspect(bundle: Annotated[Path, typer.Argument(help="Directory of the bundle
 
 
 def main() -> None:
-    """Entry point: errors raised on purpose are one line on standard error; anything else is a fault and shows itself."""
+    """Entry point. Errors raised on purpose are one line on standard error; a fault shows its whole trace."""
     from mining.reader import LogError
     from rewrite_service.errors import RewriteError
+    from rewrite_service.settings import SettingsError
 
     try:
         app()
     except (RewriteError, LogError) as error:
-        Console(stderr=True).print(f"[bold red]error[/]: {error}", highlight=False, soft_wrap=True)
-        raise SystemExit(1) from None
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, SettingsError) else 1) from None
     except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; nothing was replaced")
+        print("stopped; nothing was replaced", file=sys.stderr)
         raise SystemExit(130) from None
 
 

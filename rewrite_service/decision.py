@@ -16,14 +16,14 @@ class Layer(StrEnum):
 class Reason(StrEnum):
     """Why the decision is what it is; stable words for machines. One REWRITE reason, the rest are reasons to pass."""
 
-    CONFIDENT = "confident"                    # rewritten: probability and margin above their bounds
-    NO_CANDIDATES = "no_candidates"            # neither layer knows anything near
-    LEAVE_IS_BETTER = "leave_is_better"        # the query itself is likelier right than any rewrite
-    BELOW_THRESHOLD = "below_threshold"        # the best rewrite is not sure enough
-    BELOW_MARGIN = "below_margin"              # two different rewrites are about equally likely
-    OUT_OF_TIME = "out_of_time"                # the deadline left no room
-    EMPTY_QUERY = "empty_query"                # nothing left after normalisation
-    INTERNAL_ERROR = "internal_error"          # something broke inside; fail open
+    CONFIDENT = "confident"  # rewritten: probability and margin above their bounds
+    NO_CANDIDATES = "no_candidates"  # neither layer knows anything near
+    LEAVE_IS_BETTER = "leave_is_better"  # the query itself is likelier right than any rewrite
+    BELOW_THRESHOLD = "below_threshold"  # the best rewrite is not sure enough
+    BELOW_MARGIN = "below_margin"  # two different rewrites are about equally likely
+    OUT_OF_TIME = "out_of_time"  # the deadline left no room
+    EMPTY_QUERY = "empty_query"  # nothing left after normalisation
+    INTERNAL_ERROR = "internal_error"  # something broke inside; fail open
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class ScoredCandidate:
 class Decision:
     """The answer to one request.
 
-    `text`: the rewrite, None on pass. `probability`: of the best candidate's winning, 0 to 1, calibrated (also on pass).
+    `text`: the rewrite, None on pass. `probability`: that the best candidate wins, 0 to 1, calibrated (also on pass).
     `margin`: `probability` minus that of the next best different option, -1 to 1. `layer`: of the best candidate.
     `stage_us`: microseconds by stage. `skipped`: stages left out for lack of time or because they failed.
     """

@@ -15,7 +15,7 @@ import numpy as np
 
 from mining.completions import mine_completions
 from mining.defects import TurnEvidence, assess
-from mining.rephrases import REPHRASE_WINDOW_MS, affinity
+from mining.rephrases import AFFINITY_AFTER_FAILURE, REPHRASE_WINDOW_MS, affinity
 from mining.tables import collect, personal_tables
 from ranker.features import FeatureInput, features
 from ranker.model import NEEDLESS, WIN, WRONG
@@ -103,13 +103,17 @@ def block_starts(people: Mapping[str, Sequence[Interaction]], blocks: int, warm_
     return [int(stamps[int(a)]) for a in at]
 
 
-def _first(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence], i: int) -> bool:
+def is_first_attempt(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence], i: int) -> bool:
+    """Whether turn `i` is not a repetition of a failure just before: a request as it comes in service, where a good
+    rewrite would have spared the user the repetition."""
     if i == 0 or not evidence[i - 1].failed:
         return True
     before, now = turns[i - 1].request, turns[i].request
-    if now.timestamp_ms - before.timestamp_ms > REPHRASE_WINDOW_MS or evidence[i - 1].goal == i:
-        return now.timestamp_ms - before.timestamp_ms > REPHRASE_WINDOW_MS
-    return affinity(normalise(before.query), normalise(now.query)) < 0.5
+    if now.timestamp_ms - before.timestamp_ms > REPHRASE_WINDOW_MS:
+        return True
+    if evidence[i - 1].goal == i:
+        return False
+    return affinity(normalise(before.query), normalise(now.query)) < AFFINITY_AFTER_FAILURE
 
 
 def _chance(key: str) -> int:
@@ -157,7 +161,7 @@ def examples(
                         use_shared=use_shared,
                     )
                     if made is not None:
-                        yield _example(made, user, block, goal, _first(turns, evidence[user], i), masked)
+                        yield _example(made, user, block, goal, is_first_attempt(turns, evidence[user], i), masked)
 
 
 def _personal_layer(turns: Sequence[Interaction], knowledge: Knowledge) -> PersonalLayer:

@@ -7,18 +7,19 @@ Whatever breaks inside, `rewrite` answers: with one layer less, or with *pass* a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import faiss
+import numpy as np
 import structlog
 
 from ranker.features import NAMES, FeatureInput, features
-from ranker.model import WIN
+from ranker.model import NEEDLESS, WIN
 from ranker.policy import Verdict, judge
+from retriever.candidates import Candidate
 from retriever.encoder import Encoder
 from retriever.interaction import Interaction, Request
 from retriever.personal_layer import PersonalLayer
@@ -64,12 +65,23 @@ class Pipeline:
         """The decision for `request`, by `deadline` (`time.monotonic()` seconds; None: no limit). Never raises for a
         fault inside. `explain`: with candidates and contributions, which costs several times more. `layers`: those
         that may speak; the turns just before count as situation in any case."""
+        return self.decide(request, deadline, explain=explain, layers=layers)[0]
+
+    def decide(
+        self,
+        request: Request,
+        deadline: float | None = None,
+        *,
+        explain: bool = False,
+        layers: frozenset[Layer] = BOTH_LAYERS,
+    ) -> tuple[Decision, Candidate | None]:
+        """As `rewrite`, with the best candidate itself where there is one: what it is expected to be understood as."""
         clock = StageClock(deadline)
         try:
-            return self._rewrite(request, clock, explain, layers)
+            return self._decide(request, clock, explain, layers)
         except Exception as error:
             _log.error("rewrite failed", error=type(error).__name__)
-            return self._pass(Reason.INTERNAL_ERROR, clock)
+            return self._pass(Reason.INTERNAL_ERROR, clock), None
 
     def record(self, turns: Sequence[Interaction], feedback: Sequence[TurnFeedback] = ()) -> int:
         """Stores turns, then late feedback; durable on return, idempotent by interaction id. Returns how many turns
@@ -83,15 +95,17 @@ class Pipeline:
         """Runs each native part once, so that no user waits for a first time."""
         sample = Request("warm-up", "", 1, "what is the weather like today")
         for _ in range(3):
-            self._rewrite(sample, StageClock(), True, BOTH_LAYERS)
+            self._decide(sample, StageClock(), True, BOTH_LAYERS)
 
     def close(self) -> None:
         self._loader.shutdown(wait=True, cancel_futures=True)
         self._store.close()
 
-    def _rewrite(self, request: Request, clock: StageClock, explain: bool, layers: frozenset[Layer]) -> Decision:
+    def _decide(
+        self, request: Request, clock: StageClock, explain: bool, layers: frozenset[Layer]
+    ) -> tuple[Decision, Candidate | None]:
         if not clock.fits("rank", RANK_COST_S):
-            return self._pass(Reason.OUT_OF_TIME, clock)
+            return self._pass(Reason.OUT_OF_TIME, clock), None
         with clock.stage("state"):
             state = self._state(request.user_id, clock)
         recent = _before(state.recent, request) if state else ()
@@ -105,11 +119,11 @@ class Pipeline:
             clock=clock,
         )
         if x is None:
-            return self._pass(Reason.EMPTY_QUERY, clock)
+            return self._pass(Reason.EMPTY_QUERY, clock), None
         if len(x.candidates) == 1:
-            return self._pass(Reason.NO_CANDIDATES, clock)
+            return self._pass(Reason.NO_CANDIDATES, clock), None
         if not clock.fits("rank", RANK_COST_S):
-            return self._pass(Reason.OUT_OF_TIME, clock)
+            return self._pass(Reason.OUT_OF_TIME, clock), None
         with clock.stage("features"):
             vectors = features(x)
         with clock.stage("predict"):
@@ -117,7 +131,8 @@ class Pipeline:
         policy = self._bundle.policy
         verdict = judge(x.candidates, outcome, policy.calibration)
         explained = self._explain(x, vectors, outcome, own) if explain else ()
-        return self._decide(x, verdict, own, clock, explained)
+        assert verdict.best is not None
+        return self._answer(x, verdict, own, clock, explained), x.candidates[verdict.best]
 
     def _state(self, user_id: str, clock: StageClock) -> UserState | None:
         """The user's state; None where it cannot be had in time, or the store fails. A load that would not fit the
@@ -140,7 +155,7 @@ class Pipeline:
         except Exception as error:
             _log.error("loading a user failed", error=type(error).__name__)
 
-    def _decide(
+    def _answer(
         self,
         x: FeatureInput,
         verdict: Verdict,
@@ -177,7 +192,9 @@ class Pipeline:
             None, reason, bundle_version=self.bundle_version, stage_us=clock.stage_us, skipped=tuple(clock.skipped)
         )
 
-    def _explain(self, x: FeatureInput, vectors, outcome, own: PersonalLayer | None) -> tuple[ScoredCandidate, ...]:
+    def _explain(
+        self, x: FeatureInput, vectors: np.ndarray, outcome: np.ndarray, own: PersonalLayer | None
+    ) -> tuple[ScoredCandidate, ...]:
         added = self._bundle.model.contributions(vectors)
         win = self._bundle.policy.calibration.apply(outcome[:, WIN])
         made = [
@@ -185,7 +202,7 @@ class Pipeline:
                 text=c.text,
                 layer=_layer_of(x, i, own),
                 sources=_sources(c),
-                probability=float(win[i]) if i else float(outcome[0, 1]),
+                probability=float(win[i]) if i else float(outcome[0, NEEDLESS]),
                 contributions=tuple(
                     Contribution(name, float(value), float(share))
                     for name, value, share in zip(NAMES, vectors[i], added[i], strict=True)
@@ -205,7 +222,7 @@ def _before(recent: Sequence[Interaction], request: Request) -> list[Interaction
     ]
 
 
-def _sources(c) -> tuple[str, ...]:
+def _sources(c: Candidate) -> tuple[str, ...]:
     named = (
         ("query", c.is_query),
         ("personal", c.personal is not None and c.personal.people > 0),
@@ -238,8 +255,3 @@ def open_pipeline(bundle: Path, settings: Settings) -> Pipeline:
     pipeline = Pipeline(opened, store, settings.user_cache_bytes)
     pipeline.warm()
     return pipeline
-
-
-def monotonic_in(seconds: float) -> float:
-    """The deadline `seconds` from now."""
-    return time.monotonic() + seconds

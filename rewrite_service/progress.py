@@ -27,7 +27,13 @@ class Progress:
         if self._quiet:
             yield lambda n: None
         elif self._console.is_terminal:
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+            )
             with Bars(*columns, console=self._console) as bars:
                 task = bars.add_task(name, total=total)
                 yield lambda n: bars.advance(task, n)

@@ -131,6 +131,9 @@ class RewriteServicer:
                     if self._pipeline is None:
                         raise NotReady("the server is loading; try again in a moment")
                     reply = (await answer(_parse(kind, raw), call)).SerializeToString()
+            except asyncio.CancelledError:  # the caller has gone, or its deadline has passed
+                self._log.info(event, code="CANCELLED", us=call.elapsed_us(), **call.facts)
+                raise
             except Exception as error:
                 status = to_status(error)
                 if status.error_id is None:

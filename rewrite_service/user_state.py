@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from mining.tables import personal_tables
 from retriever.interaction import Interaction
@@ -42,6 +43,18 @@ def merge_turns(archived: list[Interaction], stored: list[Interaction]) -> list[
     return sorted(by_id.values(), key=lambda t: (t.request.timestamp_ms, t.request.interaction_id))
 
 
+def as_asked(turns: list[Interaction], rewrites: Mapping[str, str]) -> list[Interaction]:
+    """The turns with the text that the assistant was asked: the rewrite where one was served. What came of such a turn
+    is evidence on the rewrite, not on the words that were heard."""
+    if not rewrites:
+        return turns
+    out = []
+    for turn in turns:
+        text = rewrites.get(turn.request.interaction_id)
+        out.append(turn if text is None else replace(turn, request=replace(turn.request, query=text)))
+    return out
+
+
 class UserStates:
     """Thread-safe. Least recently asked users are forgotten first."""
 
@@ -73,7 +86,8 @@ class UserStates:
         # The revision first: turns written meanwhile are then seen too early, never too late.
         revision = self._store.revision(user_id)
         archived = self._archive.user(user_id)
-        turns = merge_turns(archived.turns, self._store.turns(user_id))
+        stored = as_asked(self._store.turns(user_id), self._store.rewrites(user_id))
+        turns = merge_turns(archived.turns, stored)
         if len(archived.texts):
             self._knowledge.meaning.put(archived.texts, archived.vectors)
         state = UserState(revision, tuple(turns[-RECENT_TURNS:]), self._layer(turns))

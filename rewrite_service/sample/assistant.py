@@ -6,7 +6,7 @@ What is ambiguous it reads in the most popular way, which is wrong for some peop
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,7 +15,7 @@ from rapidfuzz import fuzz, process
 from retriever.interaction import Interpretation
 from rewrite_service.sample.facts import ARTISTS, FILMS, GENERAL, ROOMS, SONGS, STATES, STATES_OF, popularity
 from rewrite_service.sample.mishearing import plain
-from rewrite_service.sample.wishes import Intent, meaning
+from rewrite_service.sample.wishes import Intent, general_meaning, meaning
 
 _HARDLY_A_LETTER = 95  # percent; lets "any more" pass for "anymore" in a title, and "brew no" not for "bruno"
 
@@ -56,15 +56,15 @@ def _artists() -> dict[str, int]:
 
 
 @cache
-def _general() -> dict[str, str]:
-    return {plain(text): intent for intent, text in GENERAL}
+def _general() -> dict[str, Interpretation]:
+    return {plain(asked.text): general_meaning(asked) for asked in GENERAL}
 
 
-def _named(said: str, names: Iterable[str]) -> str | None:
+def _named(said: str, names: Collection[str]) -> str | None:
     """The name that was said, exactly or but for a letter; None where there is none."""
-    if said in (known := names if isinstance(names, dict | tuple) else tuple(names)):
+    if said in names:
         return said
-    best = process.extractOne(said, list(known), scorer=fuzz.ratio, score_cutoff=_HARDLY_A_LETTER)
+    best = process.extractOne(said, list(names), scorer=fuzz.ratio, score_cutoff=_HARDLY_A_LETTER)
     return best[0] if best else None
 
 
@@ -113,7 +113,7 @@ def _first(match: re.Match[str]) -> str:
 def interpret(query: str, household: Household, room: str, has_screen: bool) -> Interpretation | None:
     """What the assistant makes of a text in normal form, asked in `room`; None: no match."""
     if (general := _named(query, _general())) is not None:
-        return meaning(_general()[general])
+        return _general()[general]
     if m := _WEATHER.fullmatch(query):
         return _weather(m[1])
     if m := _SWITCH.fullmatch(query):

@@ -25,6 +25,15 @@ class Song:
     artist: str
 
 
+@dataclass(frozen=True, slots=True)
+class General:
+    """A general request. `text`: in braces what is easily misheard; `detailed`: that tells it from others like it."""
+
+    intent: str
+    text: str
+    detailed: bool
+
+
 def popularity(rank: int) -> int:
     """Weight of the entry at `rank` (0: best known) of a list here: falls like 1/rank, in whole numbers, > 0."""
     return 100_000 // (rank + 8)
@@ -132,7 +141,8 @@ hallelujah - jeff buckley; the power of love - celine dion; the power of love - 
 careless whisper - george michael; valerie - amy winehouse; back to black - amy winehouse; stronger - kelly clarkson
 stronger - britney spears; toxic - britney spears; home - michael buble; sunflower - post malone; circles - post malone
 royals - lorde; roar - katy perry; firework - katy perry; chandelier - sia; titanium - david guetta; say so - doja cat
-riptide - vance joy; ho hey - the lumineers; pompeii - bastille; counting stars - one republic; radioactive - imagine dragons
+riptide - vance joy; ho hey - the lumineers; pompeii - bastille; counting stars - one republic
+radioactive - imagine dragons
 mister brightside - the killers; seven nation army - the white stripes; lose yourself - eminem; stan - eminem
 no scrubs - tlc; waterfalls - tlc; vogue - madonna; landslide - fleetwood mac; go your own way - fleetwood mac
 heart of gold - neil young; harvest moon - neil young; redemption song - bob marley; three little birds - bob marley
@@ -148,40 +158,42 @@ mamma mia; bohemian rhapsody; skyfall; stand by me; purple rain; walk the line; 
 cars; brave; big; jaws; rocky; alien; psycho; fargo; go; heat; speed; seven; signs; the birds; vertigo; casablanca
 the truman show; the shining; the sixth sense; groundhog day; pulp fiction; fight club; american beauty; little women
 pride and prejudice; the sound of music; beauty and the beast; the little mermaid; ratatouille; inside out; monsters inc
-the incredibles; despicable me; paddington; chicken run; top gun; die hard; men in black; independence day; apollo thirteen
+the incredibles; despicable me; paddington; chicken run; top gun; die hard; men in black; independence day
+apollo thirteen
 the fugitive; goldfinger; casino royale; knives out; get out; us; her; gravity; arrival; the martian; dune; avatar
 """
 
-CONTACTS = tuple("""
+_CONTACTS = """
 mom dad grandma anna ben carol chris dan david dawn don emma eric erin frank grace hannah henry jack jake james jane
 jason jean jen joan john josh julia karen kate kelly kevin kim larry laura linda lisa lucy maria mark marie mary matt
 megan mike molly nancy nick nora olivia paul peter rachel ray rob rose ryan sam sarah sean steve sue susan terry tim tom
-""".split())
+"""
 
 ROOMS = ("kitchen", "living room", "bedroom", "bathroom", "office", "hallway", "garage", "nursery", "basement")
 
 APPLIANCES = ("light", "lamp", "fan", "heater", "radio", "blinds", "television", "humidifier", "coffee maker")
 
-# intent: texts that mean it; in braces what carries the meaning (and is easily misheard)
+# intent: texts that mean it; in braces what carries the meaning (and is easily misheard), a slot where a * says so
 _GENERAL = """
-timer.set: set a timer for {ten minutes}; set a timer for {five minutes}; set a timer for {half an hour}
-timer.set: set a timer for {twenty minutes}; start a {three minute} timer; set a {pasta} timer
+timer.set*: set a timer for {ten minutes}; set a timer for {five minutes}; set a timer for {half an hour}
+timer.set*: set a timer for {twenty minutes}; start a {three minute} timer; set a {pasta} timer
 timer.cancel: {cancel} the timer; {stop} the timer
 timer.check: how much {time} is {left}
-alarm.set: wake me up at {seven}; set an alarm for {six thirty}; wake me up at {eight tomorrow}; set an alarm for {five}
+alarm.set*: wake me up at {seven}; set an alarm for {six thirty}
+alarm.set*: wake me up at {eight tomorrow}; set an alarm for {five}
 alarm.cancel: {cancel} my alarm
-list.add: add {milk} to my shopping list; add {eggs} to my shopping list; add {bread} to my shopping list
-list.add: add {coffee} to my shopping list; add {dog food} to my shopping list; add {bananas} to my shopping list
+list.add*: add {milk} to my shopping list; add {eggs} to my shopping list; add {bread} to my shopping list
+list.add*: add {coffee} to my shopping list; add {dog food} to my shopping list; add {bananas} to my shopping list
 list.read: what's on my {shopping list}; read my {shopping list}
-reminder.set: remind me to {water the plants}; remind me to {take out the trash}; remind me to {feed the cat}
+reminder.set*: remind me to {water the plants}; remind me to {take out the trash}; remind me to {feed the cat}
 news.play: what's in the {news}; tell me the {news}; give me the {headlines}; what's the {sports} news
 weather.local: what's the {weather}; what's the {weather} today; do i need an {umbrella}; is it going to {rain} today
 joke.tell: tell me a {joke}; make me {laugh}; tell me another {joke}
 clock.time: what {time} is it; what's the {date}; what {day} is it
-maths.solve: what's {twelve} times {twelve}; what's {fifteen percent} of {eighty}; how many {cups} are in a {gallon}
-facts.ask: how {tall} is the eiffel tower; how {old} is the queen; who wrote {hamlet}; how {far} away is the {moon}
-facts.ask: what's the capital of {france}; how do you spell {necessary}; how long do you boil an {egg}
-volume.change: turn it {up}; turn the volume {down}; {louder} please; set the volume to {five}
+maths.solve*: what's {twelve} times {twelve}; what's {fifteen percent} of {eighty}; how many {cups} are in a {gallon}
+facts.ask*: how {tall} is the eiffel tower; how {old} is the queen; who wrote {hamlet}; how {far} away is the {moon}
+facts.ask*: what's the capital of {france}; how do you spell {necessary}; how long do you boil an {egg}
+volume.change*: turn it {up}; turn the volume {down}; {louder} please; set the volume to {five}
 music.stop: {stop} the music; {pause} the music; {skip} this song
 calendar.read: what's on my {calendar} today; when is my next {meeting}
 greeting.say: good {morning}; good {night}; {thank you}
@@ -203,15 +215,16 @@ STATES_OF: dict[str, tuple[str, ...]] = {
 STATES = tuple(sorted({s for states in STATES_OF.values() for s in states}))
 PLACES = tuple(Place(name, state) for name, states in STATES_OF.items() for state in states)
 SHARED_NAMES = tuple(name for name, states in STATES_OF.items() if len(states) > 1)
+CONTACTS = tuple(_CONTACTS.split())
 SONGS = tuple(Song(title, artist) for title, artist in _pairs(_SONGS, " - "))
 ARTISTS = tuple(dict.fromkeys(s.artist for s in SONGS if s.artist != "encanto cast"))
 FILMS = tuple(f.strip() for f in _FILMS.replace("\n", ";").split(";") if f.strip())
 
 
-def _general() -> tuple[tuple[str, str], ...]:
+def _general() -> tuple[General, ...]:
     rows = [line.split(": ", 1) for line in _GENERAL.strip().splitlines()]
-    return tuple((intent, text.strip()) for intent, texts in rows for text in texts.split(";"))
+    split = [(intent, text.strip()) for intent, texts in rows for text in texts.split(";")]
+    return tuple(General(intent.rstrip("*"), text, intent.endswith("*")) for intent, text in split)
 
 
 GENERAL = _general()
-"""(intent, text with braces) of each general request."""

@@ -16,7 +16,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 
 from rewrite_service.sample.facts import ARTISTS, CONTACTS, FILMS, SONGS, STATES, STATES_OF
-from rewrite_service.sample.phonemes import distance_tenths, pronounce, spellings_by_length
+from rewrite_service.sample.phonemes import distance_tenths, pronounce, spellings_by_onset
 from rewrite_service.sample.words import EVERYDAY
 
 _KEPT = 16
@@ -36,7 +36,7 @@ class Confusion:
     @property
     def weight(self) -> int:
         """How likely it is among a word's confusions, relative, > 0."""
-        return 1 + 2000 // (4 + self.tenths * self.tenths)
+        return 1 + 3000 // (2 + self.tenths * self.tenths)
 
 
 def limit_tenths(sounds: str) -> int:
@@ -64,12 +64,12 @@ def _near_words(sounds: str, count: int, names: bool) -> tuple[Confusion, ...]:
 
 
 def _rare_words(sounds: str) -> list[Confusion]:
-    """Words of the whole dictionary, for sounds long enough that few words come near."""
+    """Words of the whole dictionary that begin alike, for sounds long enough that few words come near."""
     if len(sounds) < 5:
         return []
     found, edits = [], 1 if len(sounds) < 7 else 2
     for length in (len(sounds) - 1, len(sounds), len(sounds) + 1):
-        words = spellings_by_length().get(length, {})
+        words = spellings_by_onset().get((sounds[0], length), {})
         near = process.extract(sounds, words, scorer=Levenshtein.distance, score_cutoff=edits, limit=20)
         found += [Confusion(w, distance_tenths(sounds, code) + _RARE_WORD_TENTHS) for code, _, w in near]
     return found
@@ -120,28 +120,31 @@ class Hearing:
     confidence: float
 
 
-_MARK = re.compile(r"\{([^}]*)\}")
+NAME = re.compile(r"\{([^}]*)\}")
+"""What stands in braces: the names of a text."""
 
 
 def plain(marked: str) -> str:
     """The text without the braces around its names."""
-    return _MARK.sub(r"\1", marked)
+    return NAME.sub(r"\1", marked)
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
     """Whom the recogniser hears. `name_error`, `frame_error`: chance that a name, or the frame of a request, is
-    misheard, 0 to 1. `quirks`: said to heard, for what this voice makes the recogniser get wrong nearly always."""
+    misheard, 0 to 1. `quirks`: said to heard, for what the recogniser gets wrong in this voice again and again, at
+    `quirk_share` of the times, 0 to 1."""
 
     name: str
     name_error: float
     frame_error: float
     quirks: Mapping[str, str] = field(default_factory=dict)
+    quirk_share: float = 0.85
 
     def hear(self, marked: str, rng: random.Random, ease: float = 1.0) -> Hearing:
         """What is heard of a text with its names in braces. `ease` multiplies the chances of error, > 0."""
         said = plain(marked)
-        if said in self.quirks and rng.random() < 0.85:
+        if said in self.quirks and rng.random() < self.quirk_share:
             query = self.quirks[said]
         else:
             query = self._corrupt(marked, self.name_error * ease, self.frame_error * ease, rng)
@@ -155,7 +158,7 @@ class Voice:
 
     def _corrupt(self, marked: str, name_error: float, frame_error: float, rng: random.Random) -> str:
         frame_slip = rng.random() < frame_error
-        pieces = _MARK.split(marked)  # frame, name, frame, name, …, frame
+        pieces = NAME.split(marked)  # frame, name, frame, name, …, frame
         if frame_slip:
             frames = [i for i in range(0, len(pieces), 2) if pieces[i].strip()]
             if frames:
@@ -167,13 +170,14 @@ class Voice:
         return " ".join("".join(pieces).split())
 
     def _slip(self, words: list[str], rng: random.Random) -> str:
-        """`words` with one of them, or two neighbours together, misheard; where a voice slips, it mostly slips again."""
+        """`words` with one of them, or two neighbours together, misheard; where a voice slips, it often slips again."""
         habit = random.Random(f"{self.name}|{' '.join(words)}")  # seeded by text: the same in every process
         source = habit if rng.random() < _TYPICAL_SHARE else rng
         spans = [(i, i + 1) for i in range(len(words))]
         if len(words) > 1 and source.random() < 0.3:
             spans = [(i, i + 2) for i in range(len(words) - 1)]
-        start, end = source.choice(spans)
+        rare = [3 if any(w not in _vocabulary(False) for w in words[i:j]) else 1 for i, j in spans]
+        start, end = source.choices(spans, rare)[0]  # everyday words are seldom missed
         options = confusions(" ".join(words[start:end]))
         if not options:
             return " ".join(words)

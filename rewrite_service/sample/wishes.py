@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from retriever.interaction import Interpretation
-from rewrite_service.sample.facts import Place, Song
+from rewrite_service.sample.facts import General, Place, Song
+from rewrite_service.sample.mishearing import NAME
 
 
 class Intent(StrEnum):
@@ -105,9 +106,15 @@ def call(contact: str) -> Wish:
     return Wish(meaning(Intent.CALL, contact=contact), texts, texts, ease=0.8)
 
 
-def general(intent: str, marked: str) -> Wish:
+def general_meaning(asked: General) -> Interpretation:
+    """What a general request is understood as."""
+    slots = {"about": " ".join(NAME.findall(asked.text))} if asked.detailed else {}
+    return meaning(asked.intent, **slots)
+
+
+def general(asked: General) -> Wish:
     """One of the general requests: there is one way to say it."""
-    return Wish(meaning(intent), (marked,), (marked,), ease=0.55)
+    return Wish(general_meaning(asked), (asked.text,), (asked.text,), ease=0.55)
 
 
 # What people say to go on from an answer, without saying what they go on from. This assistant does not understand it.

@@ -62,6 +62,12 @@ def test_a_rewrite_before_warm_is_unavailable_not_wrong(launch: Launch) -> None:
     server.stub.Rewrite(a_request(), timeout=30)
 
 
+def test_it_can_be_stopped_while_it_loads(launch: Launch) -> None:
+    server = launch(wait=False)
+    assert server.stop() == 0
+    assert server.log()[-1]["event"] == "stopped"
+
+
 def test_unknown_service_has_no_health(server: RunningServer) -> None:
     assert code_of(server.health, "no.such.Service") is grpc.StatusCode.NOT_FOUND
 

@@ -194,6 +194,27 @@ def test_a_record_that_fails_is_an_opaque_error(log: io.BytesIO, error: Exceptio
     assert SECRET not in log.getvalue().decode()
 
 
+def test_a_caller_that_leaves_has_its_line_too(log: io.BytesIO) -> None:
+    release = threading.Event()
+
+    def wait(request: Any) -> Decision:
+        release.wait(10)
+        return passes(request)
+
+    async def test() -> None:
+        async with serving(FaultyPipeline(wait), default_deadline_ms=10_000) as stub:
+            call = stub.Rewrite(a_request())
+            await asyncio.sleep(0.2)
+            call.cancel()
+            await asyncio.sleep(0.2)
+            release.set()
+            assert (await stub.Rewrite(a_request(), timeout=5)).reason == pb.REASON_NO_CANDIDATES
+
+    run(test)
+    codes = [json.loads(line)["code"] for line in log.getvalue().splitlines()]
+    assert codes == ["CANCELLED", "OK"]
+
+
 def test_before_it_is_open_it_is_unavailable(log: io.BytesIO) -> None:
     async def test() -> None:
         servicer = RewriteServicer(Settings())

@@ -1,0 +1,68 @@
+# Everything starts here: `make help` says what there is. What is made lands in .venv and var, both outside of git.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PORT ?= 50051
+HABITBENCH ?= ../shared/habitbench
+export HABITBENCH
+export PYTHON
+
+RUN_READY := .venv/.ready-run
+TEST_READY := .venv/.ready-test
+BIN := .venv/bin
+LOG := var/sample.jsonl.gz
+BUNDLE := var/bundle
+MANIFEST := $(BUNDLE)/manifest.json
+
+SAMPLE_SOURCES := $(wildcard rewrite_service/sample/*.py)
+BUILD_SOURCES := $(wildcard retriever/*.py retriever/weights/* ranker/*.py mining/*.py) \
+  $(wildcard $(addprefix rewrite_service/,build.py bundle.py assemble.py examples.py learning.py people_archive.py))
+
+.PHONY: help setup run bundle test proto bench-habitbench clean distclean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(RUN_READY) ## Set up .venv with what serving needs
+
+run: $(MANIFEST) ## Set up, build a bundle from the sample log, serve on 127.0.0.1:50051 (PORT=...)
+	@echo "serving $(BUNDLE) on 127.0.0.1:$(PORT); stop with Ctrl-C"
+	exec $(BIN)/query-rewrite serve --bundle $(BUNDLE) --host 127.0.0.1 --port $(PORT)
+
+bundle: $(MANIFEST) ## Build the bundle that `make run` serves
+
+test: $(TEST_READY) ## Set up, then ruff and all tests
+	$(BIN)/ruff check .
+	@mkdir -p var
+	$(BIN)/python -m pytest --junitxml=var/tests.xml
+	$(BIN)/python deploy/tests_ran.py var/tests.xml
+
+proto: $(TEST_READY) ## Make rewrite_service/pb anew from proto/
+	$(BIN)/python -m rewrite_service.pb.generate
+
+bench-habitbench: $(RUN_READY) ## Quality on HabitBench (HABITBENCH=folder), to benchmarks/results/habitbench.json
+	benchmarks/habitbench/run.sh --results benchmarks/results/habitbench.json
+
+clean: ## Remove what was made, but for .venv
+	rm -rf var build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean ## Remove .venv too
+	rm -rf .venv *.egg-info
+
+# The stamps say that set-up went through with the pins as they stand.
+$(RUN_READY): pyproject.toml deploy/setup.sh
+	@deploy/setup.sh
+
+$(TEST_READY): pyproject.toml deploy/setup.sh
+	@deploy/setup.sh test
+
+# Set-up comes before both, yet being set up anew is no reason to make them anew.
+$(LOG): $(SAMPLE_SOURCES) | $(RUN_READY)
+	$(BIN)/query-rewrite sample-log --out $@
+
+$(MANIFEST): $(LOG) $(BUILD_SOURCES) | $(RUN_READY)
+	$(BIN)/query-rewrite build --log $(LOG) --out $(BUNDLE)

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Sets up .venv for serving, or with `test` also for the tests, with the versions that pyproject.toml pins.
+# usage: deploy/setup.sh [test]        PYTHON=/path/to/python3.11 names the interpreter.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() {
+  printf 'set-up: %s\n' "$@" >&2
+  exit 1
+}
+
+# Installs system packages where that needs no password; otherwise the caller explains.
+apt_install() {
+  command -v apt-get >/dev/null || return 1
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    sudo -n true 2>/dev/null || return 1
+    as_root=(sudo -n)
+  fi
+  echo "set-up: installing $*"
+  "${as_root[@]}" apt-get update -qq || true
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+is_python_311() {
+  "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:+"$PYTHON"} python3.11 python3 /usr/bin/python3.11 /usr/bin/python3; do
+    if is_python_311 "$candidate"; then
+      echo "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+if ! python=$(find_python); then
+  apt_install python3.11 python3.11-venv >&2 || true
+  python=$(find_python) || fail "Python 3.11 is needed and was not found." \
+    "Debian 12: sudo apt-get install python3 python3-venv" \
+    "Ubuntu: sudo apt-get install python3.11 python3.11-venv (24.04 and later: from ppa:deadsnakes/ppa)" \
+    "Or name one: make run PYTHON=/path/to/python3.11"
+fi
+
+if ! is_python_311 .venv/bin/python; then
+  if ! "$python" -c 'import venv, ensurepip' >/dev/null 2>&1; then
+    apt_install python3.11-venv || true
+    "$python" -c 'import venv, ensurepip' >/dev/null 2>&1 ||
+      fail "$python cannot make virtual environments. Run: sudo apt-get install python3.11-venv"
+  fi
+  echo "set-up: making .venv with $("$python" --version)"
+  "$python" -m venv --clear .venv
+fi
+
+# lightgbm's wheel holds everything but the OpenMP runtime.
+has_libgomp() {
+  .venv/bin/python -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null
+}
+if ! has_libgomp; then
+  apt_install libgomp1 || true
+  has_libgomp || fail "the system library libgomp.so.1 is missing (lightgbm needs it). Run: sudo apt-get install libgomp1"
+fi
+
+extra=""
+[ "${1:-}" = test ] && extra="[test]"
+echo "set-up: installing query-rewrite$extra and the libraries it pins"
+.venv/bin/python -m pip install --disable-pip-version-check --quiet --editable ".$extra"
+
+touch .venv/.ready-run
+if [ -n "$extra" ]; then touch .venv/.ready-test; fi

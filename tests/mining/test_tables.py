@@ -1,0 +1,91 @@
+"""Who says what: counts against a slow, obvious twin, and mined completion rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from mining.completions import mine_completions
+from mining.defects import assess
+from mining.tables import collect, personal_tables
+from retriever.completion import Completer, Rule
+from retriever.interaction import Context, Interpretation
+from tests.turns import DAY_S, request, turn
+
+
+def test_counts_successes_recency_and_readings() -> None:
+    turns = [
+        turn("Play Go", 0, "Video", slots={"title": "go"}, screen=True),
+        turn("play go", DAY_S, "Song", slots={"title": "go"}),
+        turn("play ago", 2 * DAY_S),
+        turn("play go", 2 * DAY_S + 20, "Song", slots={"title": "go"}),
+    ]
+    tables, _ = personal_tables(turns)
+    go = tables.texts["play go"]
+    assert (go.attempts, go.people, go.last_success_ms) == (3, 1, turns[3].request.timestamp_ms)
+    assert 2.5 < go.successes < 3
+    assert go.reading(True) == Interpretation("Video", (("title", "go"),))
+    assert go.reading(False) == Interpretation("Song", (("title", "go"),))
+    assert tables.texts["play ago"].people == 0
+    assert tables.repairs["play ago", "play go"].times == 1
+    assert tables.slot_values == Counter({"go": 3})
+    assert tables.word_pairs["play", "go"] == 3 and tables.word_pairs["play", "ago"] == 0
+
+
+def test_people_are_counted_once_each_whatever_their_order() -> None:
+    ann = [turn("play go", i * DAY_S, "Song") for i in range(4)]
+    bob = [turn("play go", 0, "Song", user="bob"), turn("play ago", 60, user="bob")]
+    people = [(ann, assess(ann)), (bob, assess(bob))]
+    one, other = collect(people), collect(reversed(people))
+    assert one.texts["play go"].people == 2 == other.texts["play go"].people
+    assert one.texts["play go"].attempts == 5 == other.texts["play go"].attempts
+
+
+def follow_up(user: str, device: str, at: float = 0) -> list:
+    return [
+        turn(f"turn on the {device}", at, "Device", user, slots={"action": "on", "device": device}),
+        turn("switch it off", at + 20, user=user),
+        turn(f"turn off the {device}", at + 40, "Device", user, slots={"action": "off", "device": device}),
+    ]
+
+
+def people_of(*dialogues: list) -> list:
+    return [(turns, assess(turns)) for turns in dialogues]
+
+
+def test_a_follow_up_rule_is_mined_and_fills_in_what_it_has_never_seen() -> None:
+    completer = mine_completions(people_of(follow_up("ann", "den lamp"), follow_up("bob", "porch fan")))
+    answered = Interpretation("Device", (("action", "on"), ("device", "garage heater")))
+    made = completer.complete("switch it off", request("switch it off"), answered)
+    assert made[0].text == "turn off the garage heater"
+    assert made[0].reading == Interpretation("Device", (("action", "off"), ("device", "garage heater")))
+
+
+def test_one_person_makes_no_rule() -> None:
+    assert mine_completions(people_of(follow_up("ann", "den lamp"), follow_up("ann", "porch fan", 9000)[:0])).rules == []
+
+
+def test_no_rule_fires_without_its_situation() -> None:
+    completer = mine_completions(people_of(follow_up("ann", "den lamp"), follow_up("bob", "porch fan")))
+    assert completer.complete("switch it off", request("switch it off"), None) == []
+    assert completer.complete("switch it off", request("switch it off"), Interpretation("News")) == []
+
+
+def test_a_room_fills_a_gap() -> None:
+    def dialogue(user: str, room: str) -> list:
+        context = Context(room=room)
+        return [
+            turn("turn off the light", 0, "Device", user, slots={"action": "off", "device": "x light"}, context=context),
+            turn(f"turn off the {room} light", 20, "Device", user, slots={"action": "off", "device": f"{room} light"},
+                 context=context),
+        ]  # fmt: skip
+
+    completer = mine_completions(people_of(dialogue("ann", "attic"), dialogue("bob", "cellar")))
+    here = request("turn off the light", context=Context(room="guest room"))
+    assert "turn off the guest room light" in [c.text for c in completer.complete("turn off the light", here, None)]
+
+
+def test_an_open_ended_rule_takes_the_rest() -> None:
+    rule = Rule("what about", True, "Weather", "weather in {rest}", ("Weather", (("city", "{rest}"),)), 3, 0.9)
+    made = Completer([rule]).complete("what about new york", request("x"), Interpretation("Weather"))
+    assert [(c.text, c.rest) for c in made] == [("weather in new york", "new york")]
+    assert Rule.from_record(rule.to_record()) == rule
