@@ -162,6 +162,45 @@ def serve(
 
 
 @app.command()
+def loadtest(
+    target: Annotated[str, typer.Option(help="Server to load, host:port.")] = "127.0.0.1:50051",
+    rate: Annotated[float, typer.Option(min=0.1, help="Requests a second.")] = 100.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long.")] = 10.0,
+    log: Annotated[Path | None, typer.Option(help="Where requests come from; default: a small sample log.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File for the report as JSON.")] = None,
+    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Load a server on another machine.")] = False,
+) -> None:
+    """Load a running server: open loop, Zipf over users, latency from the appointed start.
+
+    Example: `query-rewrite loadtest --target 127.0.0.1:50051 --rate 200 --seconds 10`
+    """
+    import orjson
+
+    from rewrite_service.loadtest import read_requests, run_loadtest
+
+    report = run_loadtest(target, rate, seconds, read_requests(log), allow_remote=allow_remote)
+    _console.print(report.as_table())
+    if json is not None:
+        json.write_bytes(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2))
+
+
+@app.command()
+def sample_log(
+    out: Annotated[Path, typer.Option(help="File to write; gzipped where the name ends in .gz.")],
+    people: Annotated[int, typer.Option(min=3, help="How many people.")] = 200,
+    days: Annotated[int, typer.Option(min=1, help="How many days.")] = 30,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
+) -> None:
+    """Generate a sample interaction log of made-up people and public facts.
+
+    Example: `query-rewrite sample-log --out var/sample.jsonl.gz`
+    """
+    from rewrite_service.sample.generate import write
+
+    _console.print(f"{write(out, people, days, seed)} turns in {out}")
+
+
+@app.command()
 def inspect(bundle: Annotated[Path, typer.Argument(help="Directory of the bundle.")]) -> None:
     """Print what a bundle is made of: version, sources, policy, held-out report.
 
