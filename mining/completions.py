@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 from mining.defects import TurnEvidence
 from mining.sessions import SESSION_GAP_MS
-from retriever.completion import REST, Completer, Rule, gap_values
+from retriever.completion import REST, Completer, Rule, distinct_intents, gap_values
 from retriever.interaction import Interaction, Interpretation
 from retriever.normalise import normalise
 
 MIN_PEOPLE = 2
-MIN_PRECISION = 0.1
+MIN_PRECISION = 0.2
 _MAX_RULES_A_PATTERN = 4
 
 
@@ -30,18 +30,20 @@ class Example:
     person: str
     query: str
     failed: Interaction
-    answered: Interpretation | None
+    answered: tuple[Interpretation, ...]
     goal: Interaction
 
 
-def last_answered(turns: Sequence[Interaction], end: int, now_ms: int) -> Interaction | None:
-    """The latest turn before `turns[end]` that the assistant answered, within the session that reaches to `now_ms`."""
+def answered_before(turns: Sequence[Interaction], end: int, now_ms: int) -> tuple[Interpretation, ...]:
+    """The readings of the answered turns before `turns[end]`, latest first, in the session that reaches `now_ms`."""
+    out = []
     for k in range(end - 1, -1, -1):
         if now_ms - turns[k].request.timestamp_ms > SESSION_GAP_MS:
-            return None
-        if turns[k].interpretation is not None:
-            return turns[k]
-    return None
+            break
+        reading = turns[k].interpretation
+        if reading is not None:
+            out.append(reading)
+    return tuple(out)
 
 
 def _gapped(text: str, values: dict[str, str]) -> str:
@@ -65,31 +67,32 @@ def _tail(query: str, goal: str) -> tuple[str, str] | None:
 def _rules_of(example: Example) -> Iterable[tuple[str, bool, str, str, tuple[str, tuple[tuple[str, str], ...]] | None]]:
     """(pattern, open-ended, intent, template, reading) of each way to read one repair as a rule."""
     goal = normalise(example.goal.request.query)
-    values = gap_values(example.failed.request.context, example.answered)
     tail = _tail(example.query, goal)
-    variants = [(example.query, False, values)]
-    if tail:
-        variants.append((tail[0], True, values | {REST: tail[1]}))
-    for pattern, open_ended, gaps in variants:
-        template = _gapped(goal, gaps)
-        if "{" not in template or (open_ended and f"{{{REST}}}" not in template):
-            continue
-        reading = None
-        if example.goal.interpretation is not None:
-            made = example.goal.interpretation
-            slots = tuple((name, _gapped(normalise(value), gaps)) for name, value in made.slots)
-            said = set(template.split())
-            # A value that the words do not hold was the assistant's to find; it cannot be foretold.
-            if all(set(value.split()) <= said or "{" in value for _, value in slots):
-                reading = (made.intent, slots)
-        needs_answer = "{slot:" in template
-        yield (
-            pattern,
-            open_ended,
-            example.answered.intent if needs_answer and example.answered else "",
-            template,
-            reading,
-        )
+    for answered in [*distinct_intents(example.answered), None]:
+        values = gap_values(example.failed.request.context, answered)
+        variants = [(example.query, False, values)]
+        if tail:
+            variants.append((tail[0], True, values | {REST: tail[1]}))
+        for pattern, open_ended, gaps in variants:
+            template = _gapped(goal, gaps)
+            if "{" not in template or (open_ended and f"{{{REST}}}" not in template):
+                continue
+            needs_answer = "{slot:" in template
+            if needs_answer != (answered is not None):
+                continue  # read without the answered turn, or with another one
+            yield pattern, open_ended, answered.intent if answered else "", template, _foretold(example, template, gaps)
+
+
+def _foretold(example: Example, template: str, gaps: dict[str, str]) -> tuple[str, tuple[tuple[str, str], ...]] | None:
+    """Intent and slot templates of what the rule's result means. None where a value is not in the words: it was the
+    assistant's to find, and cannot be foretold."""
+    made = example.goal.interpretation
+    if made is None:
+        return None
+    slots = tuple((name, _gapped(normalise(value), gaps)) for name, value in made.slots)
+    said = set(template.split())
+    known = all(set(value.split()) <= said or "{" in value for _, value in slots)
+    return (made.intent, slots) if known else None
 
 
 def _examples(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]]]) -> Iterable[Example]:
@@ -98,10 +101,8 @@ def _examples(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidenc
             query = normalise(turn.request.query)
             if e.goal is None or not query:
                 continue
-            answered = last_answered(turns, i, turn.request.timestamp_ms)
-            yield Example(
-                turn.request.user_id, query, turn, answered.interpretation if answered else None, turns[e.goal]
-            )
+            answered = answered_before(turns, i, turn.request.timestamp_ms)
+            yield Example(turn.request.user_id, query, turn, answered, turns[e.goal])
 
 
 def mine_completions(
@@ -146,7 +147,9 @@ def _measured(rules: list[Rule], examples: list[Example]) -> list[Rule]:
     out = []
     for group in by_pattern.values():
         measured = [
-            Rule(r.pattern, r.open_ended, r.intent, r.template, r.reading, r.support, (right[r] + 1) / (fired[r] + 2))
+            Rule(
+                r.pattern, r.open_ended, r.intent, r.template, r.reading, r.support, (right[r] + 0.5) / (fired[r] + 1.5)
+            )
             for r in group
         ]
         measured = [r for r in measured if r.precision >= MIN_PRECISION]

@@ -6,9 +6,11 @@ to the app; e.g. Ponnusamy et al. 2019, "Feedback-based self-learning in large-s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 from mining.rephrases import REPHRASE_WINDOW_MS, same_goal
 from mining.sessions import sessions
@@ -23,9 +25,9 @@ class Signal(StrEnum):
     ERROR = "error"
     EXPLICIT_NO = "explicit_no"
     EXPLICIT_YES = "explicit_yes"
-    REPHRASED = "rephrased"          # a later turn repaired it
+    REPHRASED = "rephrased"  # a later turn repaired it
     APP_FOLLOW_UP = "app_follow_up"  # repaired, or tried again, by typing
-    REPEATED = "repeated"            # the same words again at once
+    REPEATED = "repeated"  # the same words again at once
     BARGE_IN = "barge_in"
 
 
@@ -44,6 +46,10 @@ _STRENGTH: tuple[tuple[Signal, float], ...] = (
 _QUIET = 0.05
 FAILED = 0.5
 """From this probability on a turn counts as failed."""
+
+
+HABITUAL = 2
+"""Times that one user must follow a failure by the same words for them to be its repair, however unlike they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +95,33 @@ def _gap_ms(a: Interaction, b: Interaction) -> int:
 def assess(turns: Sequence[Interaction]) -> list[TurnEvidence]:
     """Evidence for each of one user's turns, in time order; from these turns alone, so online it grows as they come."""
     out: list[TurnEvidence | None] = [None] * len(turns)
+    habits = _habitual_repairs(turns)
     for span in sessions(turns):
         for i in reversed(span):  # backwards, so that a repair is judged before what it repairs
-            out[i] = _assess_one(turns, out, i, span)
+            out[i] = _assess_one(turns, out, i, span, habits)
     return [e for e in out if e is not None]
 
 
+def _habitual_repairs(turns: Sequence[Interaction]) -> set[tuple[str, str]]:
+    """(unanswered text, answered text) where this user follows the one by the other again and again: at least twice,
+    and most of the times that anything follows the first. Such a pair is one wish, however little the texts share."""
+    followed: Counter[str] = Counter()
+    pairs: Counter[tuple[str, str]] = Counter()
+    for before, after in pairwise(turns):
+        if before.interpretation is None and _gap_ms(before, after) <= REPHRASE_WINDOW_MS:
+            text = normalise(before.request.query)
+            followed[text] += 1
+            if after.interpretation is not None:
+                pairs[text, normalise(after.request.query)] += 1
+    return {pair for pair, times in pairs.items() if times >= HABITUAL and 2 * times > followed[pair[0]]}
+
+
 def _assess_one(
-    turns: Sequence[Interaction], done: Sequence[TurnEvidence | None], i: int, span: range
+    turns: Sequence[Interaction],
+    done: Sequence[TurnEvidence | None],
+    i: int,
+    span: range,
+    habits: set[tuple[str, str]],
 ) -> TurnEvidence:
     turn = turns[i]
     signals = _own_signals(turn)
@@ -107,10 +132,11 @@ def _assess_one(
             break
         later = done[k]
         assert later is not None
-        again = normalise(turn.request.query) == normalise(turns[k].request.query)
+        texts = normalise(turn.request.query), normalise(turns[k].request.query)
+        again = texts[0] == texts[1]
         if k == i + 1 and again and turns[k].interpretation == turn.interpretation:
             signals.add(Signal.REPEATED)
-        if not later.failed and same_goal(turn, turns[k], context):
+        if not later.failed and (texts in habits or same_goal(turn, turns[k], context)):
             goal = k
             break
         if again and later.goal is not None:  # the same words, repaired further on

@@ -104,6 +104,12 @@ CANDIDATE_FEATURES: tuple[tuple[str, str], ...] = (
     ("answered_same", "1 where it is the last answered turn"),
     ("completion_support", "log1p of the people behind the completion's rule"),
     ("completion_precision", "share of the rule's firings that were right in the log"),
+    ("completion_steps", "answered turns between the one that filled a gap and the request"),
+    ("is_composition", "1 where made by putting a name into a frame"),
+    ("composition_sound", "cosine by sound of the name to the words it replaces"),
+    ("composition_likeness", "edit likeness of the name to the words it replaces"),
+    ("composition_people", "log1p of the people who named it with success"),
+    ("composition_own", "1 where this user is one of them"),
     ("likeness_lead", "its likeness less the best other candidate's"),
     ("sound_lead", "its phonetic likeness less the best other candidate's"),
     ("meaning_lead", "its cosine by meaning less the best other candidate's"),
@@ -227,7 +233,7 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
         words = c.text.split()
         new = [w for w in words if w not in query_words]
         lost = [w for w in x.query.split() if w not in words]
-        personal, shared = c.personal, c.shared
+        personal, shared, made = c.personal, c.shared, c.composition
         rows.append(
             (
                 c.is_query,
@@ -270,6 +276,12 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
                 c.text == x.situation.answered_text,
                 _log1p(c.completion.support) if c.completion else 0.0,
                 c.completion.precision if c.completion else NAN,
+            c.completion.steps_back if c.completion else NAN,
+            made is not None,
+            made.sound if made else NAN,
+            fuzz.ratio(made.rest, made.fragment.text) / 100 if made else NAN,
+            _log1p(made.fragment.people) if made else 0.0,
+            made is not None and made.own,
                 0.0,
                 0.0,
                 0.0,

@@ -16,8 +16,8 @@ SITUATION_MS = 5 * 60_000
 class Situation:
     """`previous`: the turn before, in normal form ("" where there is none), `previous_gap_s` seconds ago.
     `previous_failed`: the assistant did not answer it. `previous_rejected`: barged into or refused.
-    `streak`: turns in a row, up to now, that got no answer. `answered`: the reading of the last answered turn,
-    `answered_gap_s` seconds ago; `answered_text`: its words.
+    `streak`: turns in a row, up to now, that got no answer. `readings`: of the answered turns, the latest first;
+    that one `answered_gap_s` seconds ago, in the words `answered_text`.
     `failed_texts`: texts that got no answer within the situation."""
 
     previous: str = ""
@@ -25,10 +25,15 @@ class Situation:
     previous_failed: bool = False
     previous_rejected: bool = False
     streak: int = 0
-    answered: Interpretation | None = None
+    readings: tuple[Interpretation, ...] = ()
     answered_text: str = ""
     answered_gap_s: float = float("nan")
     failed_texts: frozenset[str] = frozenset()
+
+    @property
+    def answered(self) -> Interpretation | None:
+        """The reading of the last answered turn."""
+        return self.readings[0] if self.readings else None
 
 
 def situation_of(turns: Sequence[Interaction], request: Request) -> Situation:
@@ -56,7 +61,7 @@ def situation_of(turns: Sequence[Interaction], request: Request) -> Situation:
         previous_failed=recent[0].interpretation is None,
         previous_rejected=recent[0].feedback.barge_in or recent[0].feedback.explicit == "no",
         streak=streak,
-        answered=answered.interpretation if answered else None,
+        readings=tuple(t.interpretation for t in recent if t.interpretation is not None),
         answered_text=normalise(answered.request.query) if answered else "",
         answered_gap_s=seconds(answered) if answered else float("nan"),
         failed_texts=frozenset(normalise(t.request.query) for t in recent if t.interpretation is None),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from retriever.completion import Completion
 from retriever.evidence import TextEvidence
+from retriever.fragments import Composition
 from retriever.global_layer import GlobalLayer, GlobalText
 from retriever.interaction import Interpretation
 from retriever.personal_layer import PersonalLayer
@@ -14,6 +15,8 @@ from retriever.views import Views
 
 PERSONAL_K = 12
 GLOBAL_K = 16
+COMPOSED_AHEAD = 0.3
+"""A fragment is compared without the frame that all texts share, so its cosine is lower than a whole text's."""
 MAX_CANDIDATES = 32
 """Work a request is bounded: the nearest are kept."""
 
@@ -25,7 +28,7 @@ class Candidate:
     `reading`: what the assistant is expected to make of it on this device; None where nobody knows.
     `meaning`, `sound`: cosines to the query (-1 to 1; 0 where not computed). `personal_repair`, `global_repair`:
     cosine by sound of the query to the nearest query that this text repaired, 0 where there is none.
-    `completion`: the completed query this came from, where it did.
+    `completion`, `composition`: how it was made from the query, where it was.
     """
 
     text: str
@@ -33,6 +36,7 @@ class Candidate:
     personal: TextEvidence | None = None
     shared: GlobalText | None = None
     completion: Completion | None = None
+    composition: Composition | None = None
     meaning: float = 0.0
     sound: float = 0.0
     personal_repair: float = 0.0
@@ -43,7 +47,8 @@ class Candidate:
     def nearness(self) -> float:
         """How near the query by whichever way it was found; orders candidates when there are too many."""
         completed = 1.0 if self.completion else 0.0
-        return max(self.meaning, self.sound, self.personal_repair, self.global_repair, completed)
+        composed = self.composition.sound + COMPOSED_AHEAD if self.composition else 0.0
+        return max(self.meaning, self.sound, self.personal_repair, self.global_repair, completed, composed)
 
 
 def gather(
@@ -53,6 +58,7 @@ def gather(
     personal: PersonalLayer | None,
     shared: GlobalLayer | None,
     completions: Sequence[Completion] = (),
+    compositions: Sequence[Composition] = (),
 ) -> list[Candidate]:
     """The query itself first (leaving it alone), then the candidates of both layers, nearest first, each text once.
 
@@ -90,6 +96,8 @@ def gather(
         c = candidate(completion.text)
         if c.completion is None:
             c.completion = completion
+    for composition in compositions:
+        candidate(composition.text).composition = composition
     found.pop(query, None)
     nearest = sorted(found.values(), key=lambda c: -c.nearness)[:MAX_CANDIDATES]
     leave = Candidate(query, meaning=1.0, sound=1.0, is_query=True)
@@ -104,7 +112,8 @@ def gather(
 
 
 def _reading(c: Candidate, has_screen: bool) -> Interpretation | None:
-    """The user's own experience with the text, else everybody's, else what the completion was made to mean."""
+    """The user's own experience with the text, else everybody's, else what it was made to mean."""
     own = c.personal.reading(has_screen) if c.personal else None
     everybody = c.shared.reading(has_screen) if c.shared else None
-    return own or everybody or (c.completion.reading if c.completion else None)
+    made = c.completion.reading if c.completion else c.composition.fragment.reading if c.composition else None
+    return own or everybody or made

@@ -8,7 +8,7 @@ the rest of the query, or from the situation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +24,15 @@ MAX_COMPLETIONS = 6
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A query made whole. `support`: people behind the rule; `precision`: share of its firings, in the log, that gave
-    what the user then asked for, 0 to 1; `rest`: the part of the query that filled a gap, "" where none did."""
+    what the user then asked for, 0 to 1; `rest`: the part of the query that filled a gap, "" where none did;
+    `steps_back`: how many answered turns lie between the one that filled a gap and the request."""
 
     text: str
     reading: Interpretation | None
     support: int
     precision: float
     rest: str = ""
+    steps_back: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,14 @@ class Rule:
     def from_record(cls, r: list[Any]) -> Rule:
         reading = None if r[4] is None else (r[4][0], tuple((k, v) for k, v in r[4][1]))
         return cls(r[0], r[1], r[2], r[3], reading, r[5], r[6])
+
+
+def distinct_intents(answered: Sequence[Interpretation]) -> list[Interpretation]:
+    """The latest reading of each intent, latest first, at most three."""
+    latest: dict[str, Interpretation] = {}
+    for reading in answered:
+        latest.setdefault(reading.intent, reading)
+    return list(latest.values())[:3]
 
 
 def gap_values(context: Context, answered: Interpretation | None) -> dict[str, str]:
@@ -90,24 +100,27 @@ class Completer:
         for rule in self.rules:
             (self._prefix if rule.open_ended else self._exact).setdefault((rule.pattern, rule.intent), []).append(rule)
 
-    def complete(self, query: str, request: Request, answered: Interpretation | None) -> list[Completion]:
-        """At most six completions of `query` (normal form), best supported first. `answered`: the reading of the last
-        answered turn of the session."""
-        values = gap_values(request.context, answered)
-        intents = [answered.intent, ""] if answered else [""]
-        words = query.split()
+    def complete(self, query: str, request: Request, answered: Sequence[Interpretation]) -> list[Completion]:
+        """At most six completions of `query` (normal form), best first. `answered`: the readings of the session's
+        answered turns, the latest first; something else may lie between a request and what it goes on from."""
         out: dict[str, Completion] = {}
-        for intent in intents:
-            matches = [(rule, "") for rule in self._exact.get((query, intent), ())]
-            for n in range(min(len(words) - 1, _MAX_PATTERN_WORDS), 0, -1):
-                rest = " ".join(words[n:])
-                matches += [(rule, rest) for rule in self._prefix.get((" ".join(words[:n]), intent), ())]
-            for rule, rest in matches:
+        for steps_back, reading in enumerate([*distinct_intents(answered), None]):
+            values = gap_values(request.context, reading)
+            for rule, rest in self._matches(query, reading.intent if reading else ""):
                 filled = fill(rule.template, values | {REST: rest})
                 if filled and filled != query and filled not in out:
-                    reading = self._reading(rule, values | {REST: rest})
-                    out[filled] = Completion(filled, reading, rule.support, rule.precision, rest)
-        return sorted(out.values(), key=lambda c: -c.support * c.precision)[:MAX_COMPLETIONS]
+                    made = self._reading(rule, values | {REST: rest})
+                    out[filled] = Completion(filled, made, rule.support, rule.precision, rest, steps_back)
+        return sorted(out.values(), key=lambda c: -c.support * c.precision / (1 + c.steps_back))[:MAX_COMPLETIONS]
+
+    def _matches(self, query: str, intent: str) -> list[tuple[Rule, str]]:
+        """The rules that fire on the query after a turn of `intent`, each with the rest that it takes."""
+        words = query.split()
+        matches = [(rule, "") for rule in self._exact.get((query, intent), ())]
+        for n in range(min(len(words) - 1, _MAX_PATTERN_WORDS), 0, -1):
+            rest = " ".join(words[n:])
+            matches += [(rule, rest) for rule in self._prefix.get((" ".join(words[:n]), intent), ())]
+        return matches
 
     @staticmethod
     def _reading(rule: Rule, values: Mapping[str, str]) -> Interpretation | None:

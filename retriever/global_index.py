@@ -33,6 +33,14 @@ def build_index(vectors: np.ndarray) -> faiss.Index:
     return index
 
 
+def open_index(path: Path) -> faiss.Index:
+    """An index written by `faiss.write_index`, set to the search depth used here."""
+    index = faiss.read_index(str(path))
+    if isinstance(index, faiss.IndexHNSW):
+        index.hnsw.efSearch = _EF_SEARCH
+    return index
+
+
 class GlobalIndex:
     """Search over both views; row numbers are the order of the rows given to `build`."""
 
@@ -45,11 +53,7 @@ class GlobalIndex:
 
     @classmethod
     def open(cls, directory: Path) -> GlobalIndex:
-        indexes = [faiss.read_index(str(directory / f"{view}.faiss")) for view in ("meaning", "sound")]
-        for index in indexes:
-            if isinstance(index, faiss.IndexHNSW):
-                index.hnsw.efSearch = _EF_SEARCH
-        return cls(*indexes)
+        return cls(open_index(directory / "meaning.faiss"), open_index(directory / "sound.faiss"))
 
     def save(self, directory: Path) -> None:
         faiss.write_index(self._meaning, str(directory / "meaning.faiss"))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from retriever.evidence import Repair, TextEvidence
+from retriever.fragments import Fragment
 from retriever.personal_index import PersonalIndex
 from retriever.sound import SoundSpace
 from retriever.views import Hits, TextEncoder, Views
@@ -30,12 +31,14 @@ class PersonalLayer:
         texts: Mapping[str, TextEvidence],
         repairs: Iterable[Repair],
         slot_values: Mapping[str, int],
+        fragments: Sequence[Fragment],
         encoder: TextEncoder,
         sound: SoundSpace,
     ) -> None:
         self.texts = texts
         self.repairs = {(r.source, r.target): r for r in repairs if r.target in texts and texts[r.target].people}
         self.slot_values = slot_values
+        self.fragments = fragments
         worked = [e.text for e in texts.values() if e.people]
         self.successes = sum(texts[t].successes for t in worked)
         self.keys = [Key(t, False) for t in worked] + [Key(target, True) for _, target in self.repairs]
@@ -45,7 +48,7 @@ class PersonalLayer:
     @property
     def nbytes(self) -> int:
         """Bytes held, roughly."""
-        return self.index.nbytes + _BYTES_A_ROW * (len(self.keys) + len(self.texts))
+        return self.index.nbytes + _BYTES_A_ROW * (len(self.keys) + len(self.texts) + len(self.fragments))
 
     def search(self, query: Views, k: int) -> tuple[Hits, list[Key]]:
         """Hits among this user's rows, and the key of each."""

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mining.tables import personal_tables
 from ranker.features import FeatureInput
 from ranker.situation import situation_of
 from retriever import sound
 from retriever.candidates import gather
 from retriever.completion import Completer
 from retriever.encoder import Encoder
+from retriever.fragments import Fragments
 from retriever.global_layer import GlobalLayer
 from retriever.interaction import Interaction, Request
 from retriever.normalise import normalise
@@ -31,12 +33,35 @@ class Knowledge:
 
     shared: GlobalLayer
     completer: Completer
+    fragments: Fragments
     meaning: CachedEncoder
     sound: CachedEncoder
 
     @classmethod
-    def of(cls, shared: GlobalLayer, completer: Completer, meaning: CachedEncoder, sound_cache_bytes: int) -> Knowledge:
-        return cls(shared, completer, meaning, CachedEncoder(shared.sound, sound.DIMENSION, sound_cache_bytes))
+    def of(
+        cls,
+        shared: GlobalLayer,
+        completer: Completer,
+        fragments: Fragments,
+        meaning: CachedEncoder,
+        sound_cache_bytes: int,
+    ) -> Knowledge:
+        """`meaning` may be shared by several; the sound of a text depends on the layer's own weights."""
+        sounds = CachedEncoder(shared.sound, sound.DIMENSION, sound_cache_bytes)
+        return cls(shared, completer, fragments, meaning, sounds)
+
+    def personal_layer(self, turns: Sequence[Interaction]) -> PersonalLayer:
+        """One user's layer from their turns, in time order."""
+        tables, _ = personal_tables(turns)
+        readings = {text: reading for text, e in tables.texts.items() if (reading := e.reading(False)) is not None}
+        return PersonalLayer(
+            tables.texts,
+            tables.repairs.values(),
+            tables.slot_values,
+            self.fragments.of_person(readings),
+            self.meaning,
+            self.sound,
+        )
 
 
 def assemble(
@@ -68,8 +93,11 @@ def assemble(
         own = personal()
     shared = knowledge.shared if use_shared else None
     with clock.stage("retrieve"):
-        completions = knowledge.completer.complete(query, request, situation.answered) if use_shared else []
-        candidates = gather(query, views, request.context.has_screen, own, shared, completions)
+        completions, compositions = (), ()
+        if use_shared:
+            completions = knowledge.completer.complete(query, request, situation.readings)
+            compositions = knowledge.fragments.compose(query, knowledge.sound, own.fragments if own else ())
+        candidates = gather(query, views, request.context.has_screen, own, shared, completions, compositions)
         unknown = [c for c in candidates if c.sound == 0.0]
         if unknown:
             # Found by a repair or a rule, not by its own nearness, which is cheap to add for the sound.

@@ -26,6 +26,7 @@ from ranker.model import RankerModel
 from ranker.policy import Policy
 from retriever.completion import Completer, Rule
 from retriever.encoder import Encoder
+from retriever.fragments import Fragments
 from retriever.global_layer import GlobalLayer
 from retriever.interaction import Interaction
 from retriever.vector_cache import CachedEncoder
@@ -98,6 +99,7 @@ def write_bundle(
     try:
         knowledge.shared.save(draft / "global")
         (draft / "completions.json").write_bytes(orjson.dumps([r.to_record() for r in knowledge.completer.rules]))
+        knowledge.fragments.save(draft / "fragments")
         PeopleArchive.write(draft / "people", people, knowledge.meaning)
         model.save(draft / "ranker.txt")
         files = {name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for name, path in _files(draft).items()}
@@ -145,7 +147,7 @@ def _swap(draft: Path, place: Path) -> None:
         os.rename(place, old / "bundle")
     try:
         os.rename(draft, place)
-    except OSError:
+    except BaseException:  # Ctrl-C as well: the old bundle goes back
         if old is not None:
             os.rename(old / "bundle", place)
         raise
@@ -162,7 +164,7 @@ def read_manifest(place: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise BundleError(f"{place}: no bundle there (no {MANIFEST}); make one with `query-rewrite build`") from None
     except (OSError, orjson.JSONDecodeError) as error:
-        raise BundleError(f"{place / MANIFEST}: cannot be read: {error}") from error
+        raise BundleError(f"{place / MANIFEST}: cannot be read: {error}; build the bundle anew") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else None
         raise BundleError(f"{place}: bundle format {found!r}, this version reads {FORMAT}; build it anew")
@@ -172,7 +174,7 @@ def read_manifest(place: Path) -> dict[str, Any]:
 def _check_files(place: Path, manifest: Mapping[str, Any]) -> None:
     expected, present = manifest["files"], _files(place)
     if missing := sorted(set(expected) - set(present)):
-        raise BundleError(f"{place}: {missing[0]} is missing ({len(missing)} in all); the bundle is not whole")
+        raise BundleError(f"{place}: {missing[0]} is missing ({len(missing)} in all); not whole; build it anew")
     for name, wanted in expected.items():
         if present[name].stat().st_size != wanted["bytes"] or _sha256(present[name]) != wanted["sha256"]:
             raise BundleError(f"{place}: {name} is not the file that the manifest describes; build the bundle anew")
@@ -195,6 +197,7 @@ def open_bundle(place: Path, encoder: Encoder, text_vector_cache_bytes: int) -> 
         knowledge = Knowledge.of(
             GlobalLayer.open(place / "global"),
             Completer(Rule.from_record(r) for r in rules),
+            Fragments.open(place / "fragments"),
             meaning,
             SOUND_CACHE_BYTES,
         )
@@ -209,4 +212,4 @@ def open_bundle(place: Path, encoder: Encoder, text_vector_cache_bytes: int) -> 
             manifest=manifest,
         )
     except (KeyError, TypeError, ValueError, IndexError, OSError, RuntimeError) as error:
-        raise BundleError(f"{place}: a part cannot be read: {error}") from error
+        raise BundleError(f"{place}: a part cannot be read: {error}; build the bundle anew") from error

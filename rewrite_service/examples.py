@@ -15,15 +15,16 @@ import numpy as np
 
 from mining.completions import mine_completions
 from mining.defects import TurnEvidence, assess
+from mining.frames import mine_frames
 from mining.rephrases import AFFINITY_AFTER_FAILURE, REPHRASE_WINDOW_MS, affinity
-from mining.tables import collect, personal_tables
+from mining.tables import collect
 from ranker.features import FeatureInput, features
 from ranker.model import NEEDLESS, WIN, WRONG
 from retriever.candidates import Candidate
+from retriever.fragments import Fragments
 from retriever.global_layer import GlobalLayer
 from retriever.interaction import Interaction, Interpretation
 from retriever.normalise import normalise
-from retriever.personal_layer import PersonalLayer
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.assemble import Knowledge, assemble
 
@@ -39,7 +40,9 @@ def learn_knowledge(people: Mapping[str, Sequence[Interaction]], meaning: Cached
     shared = GlobalLayer.build(
         tables.texts, tables.repairs.values(), tables.words, tables.word_pairs, tables.slot_values, meaning, min_people
     )
-    return Knowledge.of(shared, mine_completions(assessed, min_people), meaning, SOUND_CACHE_BYTES)
+    frames, fragments = mine_frames(assessed, min_people)
+    composer = Fragments.build(frames, fragments, shared.sound, min_people)
+    return Knowledge.of(shared, mine_completions(assessed, min_people), composer, meaning, SOUND_CACHE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,7 @@ def examples(
                     variants.append((False, True, True))
                 elif mask and chance < _PERSONAL_OFF + _SHARED_OFF:
                     variants.append((True, False, True))
-                own = _personal_layer(turns[:i], knowledge)
+                own = knowledge.personal_layer(turns[:i])
                 for use_personal, use_shared, masked in variants:
                     made = assemble(
                         turn.request,
@@ -162,11 +165,6 @@ def examples(
                     )
                     if made is not None:
                         yield _example(made, user, block, goal, is_first_attempt(turns, evidence[user], i), masked)
-
-
-def _personal_layer(turns: Sequence[Interaction], knowledge: Knowledge) -> PersonalLayer:
-    tables, _ = personal_tables(turns)
-    return PersonalLayer(tables.texts, tables.repairs.values(), tables.slot_values, knowledge.meaning, knowledge.sound)
 
 
 def _example(x: FeatureInput, user: str, block: int, goal: Goal, first: bool, masked: bool) -> Example:

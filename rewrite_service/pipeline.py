@@ -230,6 +230,7 @@ def _sources(c: Candidate) -> tuple[str, ...]:
         ("global", c.shared is not None),
         ("global_repair", c.global_repair > 0),
         ("completion", c.completion is not None),
+        ("composition", c.composition is not None),
     )
     return tuple(name for name, present in named if present)
 
@@ -239,7 +240,7 @@ def _layer_of(x: FeatureInput, i: int, own: PersonalLayer | None) -> Layer | Non
     c = x.candidates[i]
     if c.is_query:
         return None
-    if own is not None and c.personal is not None and c.personal.people:
+    if own is not None and ((c.personal is not None and c.personal.people) or (c.composition and c.composition.own)):
         return Layer.PERSONAL
     return Layer.GLOBAL
 

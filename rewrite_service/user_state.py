@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mining.tables import personal_tables
 from retriever.interaction import Interaction
 from retriever.personal_layer import PersonalLayer
 from rewrite_service.assemble import Knowledge
@@ -90,7 +89,7 @@ class UserStates:
         turns = merge_turns(archived.turns, stored)
         if len(archived.texts):
             self._knowledge.meaning.put(archived.texts, archived.vectors)
-        state = UserState(revision, tuple(turns[-RECENT_TURNS:]), self._layer(turns))
+        state = UserState(revision, tuple(turns[-RECENT_TURNS:]), self._knowledge.personal_layer(turns))
         with self._lock:
             old = self._states.pop(user_id, None)
             self._bytes += state.nbytes - (old.nbytes if old else 0)
@@ -99,8 +98,3 @@ class UserStates:
                 _, dropped = self._states.popitem(last=False)
                 self._bytes -= dropped.nbytes
         return state
-
-    def _layer(self, turns: list[Interaction]) -> PersonalLayer:
-        tables, _ = personal_tables(turns)
-        k = self._knowledge
-        return PersonalLayer(tables.texts, tables.repairs.values(), tables.slot_values, k.meaning, k.sound)

@@ -23,7 +23,17 @@ def sample_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle_dir(sample_log: Path) -> Path:
     """A bundle built from the sample log, as a user would build it. Read-only: tests that alter it copy it first."""
     out = sample_log.parent / "bundle"
-    command = [sys.executable, "-m", "rewrite_service.cli", "build", "--quiet", "--log", str(sample_log), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "rewrite_service.cli",
+        "build",
+        "--quiet",
+        "--log",
+        str(sample_log),
+        "--out",
+        str(out),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return out

@@ -60,6 +60,20 @@ def test_a_chain_of_failures_leads_to_one_goal() -> None:
     assert Signal.REPEATED in assess(turns)[0].signals
 
 
+def test_what_a_user_always_does_next_is_a_repair_however_unlike() -> None:
+    def once(at: float) -> list:
+        return [turn("play ago", at), turn("watch the movie go", at + 20, "Video", slots={"title": "go"})]
+
+    assert [e.goal for e in assess(once(0))] == [None, None]
+    assert [e.goal for e in assess([*once(0), *once(9000)])] == [1, None, 3, None]
+    others = [turn(text, 20_000 + i * 1000 + 20, "X") for i, text in enumerate(("news", "set a timer for ten minutes"))]
+    mixed = [*once(0), *once(9000)]
+    for other in others:
+        at = (other.request.timestamp_ms - mixed[0].request.timestamp_ms) / 1000
+        mixed += [turn("play ago", at - 20), other]
+    assert [e.goal for e in assess(mixed)] == [None] * 8, "followed by other things just as often"
+
+
 def test_what_comes_too_late_is_no_repair() -> None:
     turns = [turn("play ago"), turn("play go", 200, "Play", slots={"title": "go"})]
     assert assess(turns)[0].goal is None and assess(turns)[0].failed
@@ -67,14 +81,21 @@ def test_what_comes_too_late_is_no_repair() -> None:
 
 @pytest.mark.parametrize(
     ("feedback", "failed"),
-    [({"explicit": Explicit.NO}, True), ({"explicit": Explicit.YES, "barge_in": True}, False), ({"barge_in": True}, False)],
+    [
+        ({"explicit": Explicit.NO}, True),
+        ({"explicit": Explicit.YES, "barge_in": True}, False),
+        ({"barge_in": True}, False),
+    ],
 )
 def test_words_count_more_than_barging_in(feedback: dict, failed: bool) -> None:
     assert assess([turn("play go", 0, "Play", **feedback)])[0].failed is failed
 
 
 def test_a_repair_needs_a_better_answer() -> None:
-    again = [turn("play go", 0, "Play", barge_in=True, slots={"t": "go"}), turn("play go", 9, "Play", slots={"t": "go"})]
+    again = [
+        turn("play go", 0, "Play", barge_in=True, slots={"t": "go"}),
+        turn("play go", 9, "Play", slots={"t": "go"}),
+    ]
     assert assess(again)[0].goal is None
 
 

@@ -52,9 +52,7 @@ def test_parquet_gives_the_same_turns(tmp_path: Path) -> None:
 def test_parquet_with_maps_and_nulls(tmp_path: Path) -> None:
     plain = RECORD | {"interpretation": None, "alternatives": None, "asr_confidence": None, "outcome": "no_match"}
     kind = pyarrow.map_(pyarrow.string(), pyarrow.string())
-    context = pyarrow.struct(
-        [("device_id", pyarrow.string()), ("has_screen", pyarrow.bool_()), ("device_state", kind)]
-    )
+    context = pyarrow.struct([("device_id", pyarrow.string()), ("has_screen", pyarrow.bool_()), ("device_state", kind)])
     schema = pyarrow.schema(
         [
             ("interaction_id", pyarrow.string()), ("user_id", pyarrow.string()), ("timestamp_ms", pyarrow.int64()),

@@ -55,37 +55,47 @@ def people_of(*dialogues: list) -> list:
 def test_a_follow_up_rule_is_mined_and_fills_in_what_it_has_never_seen() -> None:
     completer = mine_completions(people_of(follow_up("ann", "den lamp"), follow_up("bob", "porch fan")))
     answered = Interpretation("Device", (("action", "on"), ("device", "garage heater")))
-    made = completer.complete("switch it off", request("switch it off"), answered)
+    made = completer.complete("switch it off", request("switch it off"), [answered])
     assert made[0].text == "turn off the garage heater"
     assert made[0].reading == Interpretation("Device", (("action", "off"), ("device", "garage heater")))
 
 
 def test_one_person_makes_no_rule() -> None:
-    assert mine_completions(people_of(follow_up("ann", "den lamp"), follow_up("ann", "porch fan", 9000)[:0])).rules == []
+    assert (
+        mine_completions(people_of(follow_up("ann", "den lamp"), follow_up("ann", "porch fan", 9000)[:0])).rules == []
+    )
 
 
 def test_no_rule_fires_without_its_situation() -> None:
     completer = mine_completions(people_of(follow_up("ann", "den lamp"), follow_up("bob", "porch fan")))
-    assert completer.complete("switch it off", request("switch it off"), None) == []
-    assert completer.complete("switch it off", request("switch it off"), Interpretation("News")) == []
+    assert completer.complete("switch it off", request("switch it off"), []) == []
+    assert completer.complete("switch it off", request("switch it off"), [Interpretation("News")]) == []
+
+
+def light(user: str, room: str) -> list:
+    here = Context(room=room)
+    off = {"action": "off", "device": f"{room} light"}
+    return [
+        turn("turn off the light", 0, "Device", user, slots=off | {"device": "x light"}, context=here),
+        turn(f"turn off the {room} light", 20, "Device", user, slots=off, context=here),
+    ]
 
 
 def test_a_room_fills_a_gap() -> None:
-    def dialogue(user: str, room: str) -> list:
-        context = Context(room=room)
-        return [
-            turn("turn off the light", 0, "Device", user, slots={"action": "off", "device": "x light"}, context=context),
-            turn(f"turn off the {room} light", 20, "Device", user, slots={"action": "off", "device": f"{room} light"},
-                 context=context),
-        ]  # fmt: skip
-
-    completer = mine_completions(people_of(dialogue("ann", "attic"), dialogue("bob", "cellar")))
+    completer = mine_completions(people_of(light("ann", "attic"), light("bob", "cellar")))
     here = request("turn off the light", context=Context(room="guest room"))
-    assert "turn off the guest room light" in [c.text for c in completer.complete("turn off the light", here, None)]
+    assert "turn off the guest room light" in [c.text for c in completer.complete("turn off the light", here, [])]
+
+
+def test_a_follow_up_reaches_past_something_else() -> None:
+    completer = mine_completions(people_of(follow_up("ann", "den lamp"), follow_up("bob", "porch fan")))
+    before = [Interpretation("News"), Interpretation("Device", (("action", "on"), ("device", "desk fan")))]
+    made = completer.complete("switch it off", request("switch it off"), before)
+    assert (made[0].text, made[0].steps_back) == ("turn off the desk fan", 1)
 
 
 def test_an_open_ended_rule_takes_the_rest() -> None:
     rule = Rule("what about", True, "Weather", "weather in {rest}", ("Weather", (("city", "{rest}"),)), 3, 0.9)
-    made = Completer([rule]).complete("what about new york", request("x"), Interpretation("Weather"))
+    made = Completer([rule]).complete("what about new york", request("x"), [Interpretation("Weather")])
     assert [(c.text, c.rest) for c in made] == [("weather in new york", "new york")]
     assert Rule.from_record(rule.to_record()) == rule

@@ -87,10 +87,15 @@ def test_threads_share_an_encoder_and_their_number_changes_nothing(encoder: Enco
 
 
 def test_meaning_counts(encoder: Encoder) -> None:
-    warm, rain, song, light, lamp = encoder.encode([
-        "how warm is it in cardiff today", "what's the temperature in cardiff", "play dancing queen by abba",
-        "turn the hallway light off", "switch off the light in the hall",
-    ])
+    warm, rain, song, light, lamp = encoder.encode(
+        [
+            "how warm is it in cardiff today",
+            "what's the temperature in cardiff",
+            "play dancing queen by abba",
+            "turn the hallway light off",
+            "switch off the light in the hall",
+        ]
+    )
     assert warm @ rain > 0.6 > 0.3 > max(warm @ song, light @ song)
     assert light @ lamp > 0.6 > 0.3 > light @ rain
 

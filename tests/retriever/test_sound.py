@@ -33,7 +33,11 @@ def test_equal_sound_gives_equal_keys(heard: str, meant: str) -> None:
 
 @pytest.mark.parametrize(
     ("heard", "meant"),
-    [("play music by lincoln park", TEXTS[0]), ("watch the movie dew berry", TEXTS[1]), ("weather in wilker son", TEXTS[2])],
+    [
+        ("play music by lincoln park", TEXTS[0]),
+        ("watch the movie dew berry", TEXTS[1]),
+        ("weather in wilker son", TEXTS[2]),
+    ],
 )
 def test_a_mishearing_is_nearest_to_what_was_meant(space: SoundSpace, heard: str, meant: str) -> None:
     near = space.encode(TEXTS) @ space.encode([heard])[0]

@@ -1,0 +1,210 @@
+"""Thresholds, margins and calibration: the fast choice against a slow twin, and what a probability promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ranker.calibration import Calibration
+from ranker.model import NEEDLESS, WIN
+from ranker.policy import Policy, Tally, Trial, Verdict, choose, judge, tally
+from retriever.candidates import Candidate
+from retriever.interaction import Interpretation
+
+MARGINS = (-1.0, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+
+sixteenths = st.integers(0, 16).map(lambda n: n / 16)  # sums of these are exact
+verdicts = st.builds(Verdict, st.sampled_from([None, 1, 1, 1]), sixteenths, sixteenths, sixteenths)
+
+
+@st.composite
+def trials(draw: st.DrawFn) -> Trial:
+    """A trial whose outcome is known, or, where the wish is not, shared between win and missed."""
+    verdict = draw(verdicts)
+    if verdict.best is None:
+        return Trial(verdict, 0, 0, 0, 0)
+    if draw(st.booleans()):
+        share = draw(sixteenths)
+        return Trial(verdict, share, 0, 1 - share, 0)
+    known = draw(st.permutations([1.0, 0.0, 0.0, 0.0]))
+    return Trial(verdict, *known)
+
+
+def allowed(t: Tally, wins_per_harm: float, max_needless: float) -> bool:
+    return t.wins >= wins_per_harm * max(1.0, t.losses + t.missed) and t.needless <= max_needless * t.requests
+
+
+def every_policy(cases: Sequence[Trial]) -> Iterator[Policy]:
+    """All that differ on these trials: a threshold at each probability met, with each margin."""
+    for threshold in {t.verdict.probability for t in cases}:
+        for margin in MARGINS:
+            yield Policy(threshold, margin)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    cases=st.lists(trials(), max_size=30),
+    wins_per_harm=st.sampled_from([0.5, 1.0, 2.0, 5.0]),
+    max_needless=st.sampled_from([0.0, 0.03, 0.25, 1.0]),
+)
+def test_the_choice_is_the_best_of_all_allowed_policies(
+    cases: list[Trial], wins_per_harm: float, max_needless: float
+) -> None:
+    chosen = choose(cases, 10.0, Calibration(), wins_per_harm, max_needless)
+    got = tally(cases, 10.0, chosen)
+    tried = [tally(cases, 10.0, policy) for policy in every_policy(cases)]
+    best = max((t.wins - t.losses for t in tried if allowed(t, wins_per_harm, max_needless)), default=0.0)
+    if got.rewrites:
+        assert allowed(got, wins_per_harm, max_needless)
+        assert got.wins > got.losses
+    assert got.wins - got.losses >= best
+
+
+def certain(probability: float, outcome: str, runner_up: float = 0.0) -> Trial:
+    shares = dict.fromkeys(("win", "loss", "missed", "needless"), 0.0) | {outcome: 1.0}
+    return Trial(Verdict(1, probability, runner_up, 0.0), **shares)
+
+
+@pytest.mark.parametrize("outcome", ["loss", "missed", "needless"])
+def test_where_nothing_is_good_enough_nothing_is_rewritten(outcome: str) -> None:
+    bad = [certain(p / 20, outcome) for p in range(21)] + [certain(0.5, "win")]
+    chosen = choose(bad, 5.0, Calibration(), wins_per_harm=10, max_needless=0.01)
+    assert tally(bad, 5.0, chosen).rewrites == 0
+    assert not chosen.accepts(Verdict(1, 1.0, 0.0, 0.0)), "not even what is certain"
+    assert not choose([], 0.0, Calibration(), 10, 0.03).accepts(Verdict(1, 1.0, 0.0, 0.0))
+
+
+def test_too_many_needless_rewrites_raise_the_threshold() -> None:
+    cases = [certain(0.9, "win") for _ in range(50)] + [certain(0.6, "needless") for _ in range(5)]
+    cases += [certain(0.6, "win") for _ in range(5)]
+    assert choose(cases, 60, Calibration(), 5, max_needless=0.5).threshold < 0.6
+    assert 0.6 < choose(cases, 60, Calibration(), 5, max_needless=0.05).threshold <= 0.9
+
+
+def test_a_margin_is_chosen_where_it_tells_wins_from_losses() -> None:
+    cases = [certain(0.8, "win", runner_up=0.1) for _ in range(40)]
+    cases += [certain(0.8, "loss", runner_up=0.7) for _ in range(40)]
+    chosen = choose(cases, 40, Calibration(), wins_per_harm=10, max_needless=0.03)
+    done = tally(cases, 40, chosen)
+    assert (done.wins, done.losses, done.rewrites) == (40, 0, 40)
+    assert done.reduction == 1.0 and done.ratio == 40
+
+
+def test_a_policy_keeps_its_calibration() -> None:
+    calibration = Calibration((0.0, 0.5, 1.0), (0.0, 0.2, 0.9))
+    assert choose([certain(0.9, "win") for _ in range(20)], 20, calibration, 10, 0.03).calibration == calibration
+    assert choose([], 20, calibration, 10, 0.03).calibration == calibration
+
+
+def test_threshold_and_margin_are_bounds_that_may_be_reached() -> None:
+    policy = Policy(threshold=0.5, margin=0.25)
+    assert policy.accepts(Verdict(1, 0.5, 0.25, 0.0))
+    assert policy.accepts(Verdict(1, 0.5, 0.0, 0.25))
+    assert not policy.accepts(Verdict(1, 0.5, 0.375, 0.0))
+    assert not policy.accepts(Verdict(1, 0.5, 0.0, 0.375))
+    assert not policy.accepts(Verdict(1, 0.375, 0.0, 0.0))
+    assert not policy.accepts(Verdict(None, 1.0, 0.0, 0.0))
+
+
+SONG, FILM = Interpretation("Song", (("song", "go"),)), Interpretation("Film", (("film", "go"),))
+
+
+def judged(*rivals: tuple[str, Interpretation | None, float], leave: float = 0.0) -> Verdict:
+    """The verdict on rewrites with these texts, readings and win scores."""
+    candidates = [Candidate("play ago", is_query=True), *(Candidate(t, reading=r) for t, r, _ in rivals)]
+    outcome = np.zeros((len(candidates), 3))
+    outcome[0, NEEDLESS] = leave
+    outcome[1:, WIN] = [score for _, _, score in rivals]
+    return judge(candidates, outcome, Calibration())
+
+
+def test_only_rivals_of_another_meaning_narrow_the_margin() -> None:
+    alike = judged(("watch go", FILM, 0.8), ("watch the movie go", FILM, 0.75), ("play go", SONG, 0.3))
+    assert (alike.best, alike.probability, alike.runner_up) == (1, 0.8, 0.3)
+    assert alike.margin == pytest.approx(0.5)
+    other = judged(("watch go", FILM, 0.8), ("play go", SONG, 0.75))
+    assert other.margin == pytest.approx(0.05)
+
+
+def test_what_nobody_can_read_is_a_rival_of_everything() -> None:
+    assert judged(("play go", None, 0.8), ("play gold", None, 0.7)).runner_up == 0.7
+    assert judged(("play go", SONG, 0.8), ("play gold", None, 0.7)).runner_up == 0.7
+
+
+def test_leaving_the_query_alone_is_a_rival() -> None:
+    verdict = judged(("play go", SONG, 0.8), ("play gold", FILM, 0.2), leave=0.6)
+    assert verdict.leave == 0.6 and verdict.margin == pytest.approx(0.2)
+
+
+def test_without_a_rewrite_there_is_no_best() -> None:
+    verdict = judged(leave=0.4)
+    assert (verdict.best, verdict.probability, verdict.leave) == (None, 0.0, 0.4)
+    assert not Policy(threshold=0.0, margin=-1.0).accepts(verdict)
+
+
+def test_the_win_score_of_the_query_itself_never_counts() -> None:
+    outcome = np.array([[0.0, 0.1, 0.9], [0.5, 0.3, 0.2]])
+    verdict = judge([Candidate("a", is_query=True), Candidate("b")], outcome, Calibration())
+    assert (verdict.best, verdict.probability, verdict.runner_up) == (1, 0.2, 0.0)
+
+
+def test_where_calibration_levels_scores_the_higher_score_is_best() -> None:
+    level = Calibration((0.0, 0.4, 0.9, 1.0), (0.5, 0.5, 0.5, 0.5))
+    outcome = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.8], [0.0, 0.0, 0.6]])
+    candidates = [Candidate("q", is_query=True), *(Candidate(f"c{i}") for i in range(3))]
+    assert judge(candidates, outcome, level).best == 2
+
+
+scores = st.floats(0, 1, allow_subnormal=False)
+cases_to_fit = st.lists(st.tuples(scores, st.booleans(), st.floats(0.25, 4)), min_size=50, max_size=120)
+
+
+@settings(max_examples=80, deadline=None)
+@given(cases=cases_to_fit, asked=st.lists(scores, min_size=2, max_size=40))
+def test_calibrated_values_are_probabilities_and_keep_the_order(
+    cases: list[tuple[float, bool, float]], asked: list[float]
+) -> None:
+    fitted = Calibration.fit(*(np.array(column, dtype=float) for column in zip(*cases, strict=True)))
+    p = fitted.apply(np.sort(np.array(asked)))
+    assert ((p >= 0) & (p <= 1)).all()
+    assert (np.diff(p) >= 0).all()
+    assert fitted.apply(asked[0]) == pytest.approx(float(fitted.apply(np.array(asked[:1]))[0]))
+
+
+def test_known_frequencies_are_recovered() -> None:
+    rng = np.random.default_rng(11)
+    score = rng.random(20_000)
+    won = rng.random(20_000) < score**2
+    fitted = Calibration.fit(score, won.astype(float), np.ones(20_000))
+    for at in np.linspace(0.05, 0.95, 19):
+        assert float(fitted.apply(at)) == pytest.approx(at**2, abs=0.06)
+
+
+def test_a_weight_is_as_many_cases() -> None:
+    score = np.full(100, 0.5)
+    won = np.array([1.0] * 50 + [0.0] * 50)
+    weight = np.array([9.0] * 50 + [1.0] * 50)
+    assert float(Calibration.fit(score, won, weight).apply(0.5)) == pytest.approx(0.9, abs=0.02)
+
+
+def test_few_or_one_sided_cases_change_nothing() -> None:
+    few = np.linspace(0, 1, 49)
+    assert Calibration.fit(few, (few > 0.5).astype(float), np.ones(49)) == Calibration()
+    many = np.linspace(0, 1, 500)
+    for all_alike in (np.zeros(500), np.ones(500)):
+        assert Calibration.fit(many, all_alike, np.ones(500)) == Calibration()
+    assert np.array_equal(Calibration().apply(many), many)
+
+
+def test_a_calibration_survives_json_to_the_last_bit() -> None:
+    rng = np.random.default_rng(12)
+    score = rng.random(300)
+    fitted = Calibration.fit(score, (rng.random(300) < score).astype(float), np.ones(300))
+    assert len(fitted.scores) > 4
+    read = orjson.loads(orjson.dumps({"s": fitted.scores, "p": fitted.probabilities}))
+    assert Calibration(tuple(read["s"]), tuple(read["p"])) == fitted

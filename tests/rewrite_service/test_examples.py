@@ -1,0 +1,254 @@
+"""Training examples: what a request is shown lies in its past, and what a turn teaches follows from what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mining.defects import assess
+from ranker.features import NAMES
+from ranker.model import NEEDLESS, WIN, WRONG
+from retriever.candidates import Candidate
+from retriever.encoder import Encoder
+from retriever.interaction import Explicit, Feedback, Interaction, Interpretation, Outcome
+from retriever.vector_cache import CachedEncoder
+from rewrite_service.examples import Example, Goal, block_starts, examples, goal_of, is_first_attempt, label
+from tests.turns import DAY_S, turn
+
+GO = Interpretation("Film", (("film", "go"),))
+People = Mapping[str, Sequence[Interaction]]
+
+
+@pytest.fixture(scope="module")
+def meaning() -> CachedEncoder:
+    return CachedEncoder(Encoder(), Encoder.DIMENSION, 64 << 20)
+
+
+def heard_wrong(user: str, at_s: float, heard: str = "play ago", meant: str = "play go") -> list[Interaction]:
+    """A turn that is not understood, and the one that repairs it."""
+    film = meant.removeprefix("play ")
+    return [turn(heard, at_s, user=user), turn(meant, at_s + 15, "Film", user, slots={"film": film})]
+
+
+def small_log() -> dict[str, list[Interaction]]:
+    """Three people, twelve days: things that work, things heard wrong and repaired, wishes given up."""
+    people: dict[str, list[Interaction]] = {}
+    for n, user in enumerate(("ann", "bob", "cat")):
+        turns: list[Interaction] = []
+        for d in range(12):
+            at = d * DAY_S + n * 60
+            turns.append(turn("call mom", at, "Call", user, slots={"contact": "mom"}))
+            turns += heard_wrong(user, at + 3600)
+            turns.append(turn("turn on the light", at + 7200, "Switch", user, slots={"device": "light"}))
+            if d % 3 == n:
+                turns += heard_wrong(user, at + 9000, "play brew no", "play bruno")
+            if d % 4 == n:
+                turns.append(turn("mumble mumble", at + 12_000, user=user))
+        people[user] = turns
+    return people
+
+
+def made_from(people: People, meaning: CachedEncoder, mask: bool = False, blocks: int = 3) -> list[Example]:
+    return list(examples(people, meaning, blocks=blocks, min_people=2, mask=mask))
+
+
+def shown(made: Sequence[Example], until_ms: int) -> dict[tuple[str, int, bool, int], tuple[bytes, tuple[str, ...]]]:
+    """What the requests up to a moment are shown: features to the last bit, and the candidates' texts."""
+    return {
+        (e.user, e.timestamp_ms, e.masked, e.block): (e.x.tobytes(), tuple(c.text for c in e.candidates))
+        for e in made
+        if e.timestamp_ms <= until_ms
+    }
+
+
+STAMPS = sorted(t.request.timestamp_ms for turns in small_log().values() for t in turns)
+TEXTS = ("call mom", "play go", "play ago", "play bruno", "turn on the light", "play gold", "", "somewhere else")
+results = st.tuples(
+    st.sampled_from(TEXTS),
+    st.sampled_from([None, GO, Interpretation("Call", (("contact", "mom"),))]),
+    st.booleans(),
+    st.sampled_from([None, Explicit.YES, Explicit.NO]),
+)
+
+
+def came_out(t: Interaction, reading: Interpretation | None, barge_in: bool, explicit: Explicit | None) -> Interaction:
+    outcome = Outcome.OK if reading else Outcome.NO_MATCH
+    return replace(t, interpretation=reading, outcome=outcome, feedback=Feedback(barge_in, explicit, 3.0))
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(now=st.sampled_from(STAMPS[len(STAMPS) // 4 :]), later=st.lists(results, min_size=7, max_size=7))
+def test_no_request_is_shown_what_came_after_it(
+    meaning: CachedEncoder, now: int, later: list[tuple[str, Interpretation | None, bool, Explicit | None]]
+) -> None:
+    """All that came after a moment, and what came of the very last request, may be anything."""
+    people = small_log()
+    changed: dict[str, list[Interaction]] = {}
+    for user, turns in people.items():
+        changed[user] = []
+        for i, t in enumerate(turns):
+            text, *result = later[i % len(later)]
+            if t.request.timestamp_ms > now:
+                t = came_out(replace(t, request=replace(t.request, query=text)), *result)
+            elif t.request.timestamp_ms == now:
+                t = came_out(t, *result)
+            changed[user].append(t)
+    before, after = (shown(made_from(p, meaning, mask=True), now) for p in (people, changed))
+    both = before.keys() & after.keys()  # what teaches nothing is left out, and that may change
+    assert {k for k in before if k[1] < now - 300_000 and k not in after} == set(), "only the last goals may change"
+    assert both
+    for key in both:
+        assert before[key] == after[key], key
+
+
+def test_the_past_does_matter(meaning: CachedEncoder) -> None:
+    """The twin of the property above: changing what came before changes what is shown."""
+    people = small_log()
+    half = STAMPS[len(STAMPS) // 2]
+    renamed = {
+        user: [
+            replace(t, request=replace(t.request, query="sing a song")) if t.request.timestamp_ms < half else t
+            for t in turns
+        ]
+        for user, turns in people.items()
+    }
+    one, other = (
+        {(e.user, e.timestamp_ms): e.x.tobytes() for e in made_from(p, meaning) if e.timestamp_ms >= half}
+        for p in (people, renamed)
+    )
+    same = [k for k in one.keys() & other.keys() if one[k] == other[k]]
+    assert len(same) < len(one) / 10
+
+
+def test_a_block_sees_the_shared_texts_of_the_days_before_it_only(meaning: CachedEncoder) -> None:
+    people = small_log()
+    starts = block_starts(people, 3)
+    new_at = starts[1] + 1  # first said by all, with success, just after the second block's start
+    for user in people:
+        said = turn("play zanzibar", 0, "Film", user, slots={"film": "zanzibar"})
+        said = replace(said, request=replace(said.request, timestamp_ms=new_at, interaction_id=f"z-{user}"))
+        people[user] = sorted([*people[user], said], key=lambda t: t.request.timestamp_ms)
+    made = made_from(people, meaning)
+    assert block_starts(people, 3)[1] <= new_at < block_starts(people, 3)[2]
+    for e in made:
+        found = next((c for c in e.candidates[1:] if c.text == "play zanzibar"), None)
+        assert found is None or e.block == 2 or (found.shared is None and e.timestamp_ms > new_at)
+    assert any(c.text == "play zanzibar" and c.shared for e in made if e.block == 2 for c in e.candidates[1:])
+
+
+def test_blocks_follow_each_other_in_time_and_hold_about_as_many_turns() -> None:
+    people = small_log()
+    starts = block_starts(people, 4)
+    assert len(starts) == 4 and all(a < b for a, b in pairwise(starts))
+    sizes = [sum(a <= s < b for s in STAMPS) for a, b in pairwise([*starts, 1 << 62])]
+    assert max(sizes) - min(sizes) <= 4
+    assert sum(s < starts[0] for s in STAMPS) == pytest.approx(len(STAMPS) / 4, abs=3)
+
+
+def test_every_request_of_the_blocks_is_one_example(meaning: CachedEncoder) -> None:
+    people = small_log()
+    starts = block_starts(people, 3)
+    steps: list[int] = []
+    made = list(examples(people, meaning, blocks=3, min_people=2, mask=False, progress=steps.append))
+    for e in made:
+        assert e.block == max(b for b, start in enumerate(starts) if start <= e.timestamp_ms)
+    wanted = [
+        (user, t.request.timestamp_ms)
+        for user, turns in people.items()
+        for i, t in enumerate(turns)
+        if t.request.timestamp_ms >= starts[0] and goal_of(turns, assess(turns), i) is not None
+    ]
+    assert sorted((e.user, e.timestamp_ms) for e in made) == sorted(wanted)
+    assert sum(steps) == sum(s >= starts[0] for s in STAMPS)
+    for e in made:
+        assert len(e.x) == len(e.candidates) == len(e.outcome) and not e.masked
+
+
+def test_a_masked_example_is_a_second_look_with_one_layer_off(meaning: CachedEncoder) -> None:
+    made = made_from(small_log(), meaning, mask=True)
+    plain = [e for e in made if not e.masked]
+    assert shown(plain, 1 << 62) == shown(made_from(small_log(), meaning), 1 << 62)
+    own, attempts = NAMES.index("own_successes"), NAMES.index("query_attempts")
+    off = [(np.isnan(e.x[:, own]).all(), np.isnan(e.x[:, attempts]).all()) for e in made if e.masked]
+    assert all(personal != shared for personal, shared in off), "one layer, never both"
+    assert (True, False) in off and len(off) < len(plain) / 2
+    assert not any(np.isnan(e.x[:, [own, attempts]]).any() for e in plain)
+
+
+# What a turn teaches.
+
+
+def goal_at(turns: Sequence[Interaction], i: int) -> Goal | None:
+    return goal_of(turns, assess(turns), i)
+
+
+def choices(*texts: str) -> list[Candidate]:
+    return [Candidate(texts[0], is_query=True), *(Candidate(t) for t in texts[1:])]
+
+
+def test_a_repaired_turn_is_won_by_what_repaired_it() -> None:
+    turns = heard_wrong("ann", 0)
+    goal = goal_at(turns, 0)
+    assert goal == Goal(False, True, "play go", GO)
+    candidates = choices("play ago", "play gold", "play go", "play it")
+    candidates[3].reading = GO  # other words for the same
+    candidates[1].reading = Interpretation("Film", (("film", "gold"),))
+    assert label(candidates, goal).tolist() == [WRONG, WRONG, WIN, WIN]
+
+
+def test_a_turn_that_was_fine_needs_nothing() -> None:
+    goal = goal_at([turn("play go", 0, "Film", slots={"film": "go"})], 0)
+    assert goal == Goal(True, True, "play go", GO)
+    candidates = choices("play go", "play gold", "watch go")
+    candidates[2].reading = GO
+    assert label(candidates, goal).tolist() == [NEEDLESS, WRONG, NEEDLESS]
+
+
+def test_of_a_wish_given_up_only_the_failure_is_known() -> None:
+    goal = goal_at([turn("play ago"), turn("call mom", 4000, "Call", slots={"contact": "mom"})], 0)
+    assert goal == Goal(False, False)
+    assert label(choices("play ago", "play go", "call mom"), goal).tolist() == [WRONG, -1, -1]
+
+
+@pytest.mark.parametrize("signs", [{"barge_in": True}, {"explicit": Explicit.NO}])
+def test_an_answer_that_was_refused_and_not_repaired_teaches_nothing(signs: dict[str, object]) -> None:
+    refused = turn("play go", 0, "Film", slots={"film": "go"}, **signs)  # type: ignore[arg-type]
+    assert goal_at([refused], 0) is None
+
+
+def test_a_candidate_without_a_reading_meets_a_goal_by_its_words_alone() -> None:
+    unread = Goal(True, True, "play go", None)
+    assert unread.met_by(Candidate("play go")) and not unread.met_by(Candidate("watch go"))
+    assert not Goal(True, True, "play go", GO).met_by(Candidate("watch go"))
+
+
+def test_a_repetition_is_no_first_attempt() -> None:
+    turns = [*heard_wrong("ann", 0), turn("call mom", 30, "Call", slots={"contact": "mom"}), turn("play ago", 9000)]
+    evidence = assess(turns)
+    assert [is_first_attempt(turns, evidence, i) for i in range(4)] == [True, False, True, True]
+    again = [turn("play ago", 0), turn("play ago", 10), turn("call mom", 20, "Call"), turn("play ago", 400)]
+    evidence = assess(again)
+    assert [is_first_attempt(again, evidence, i) for i in range(4)] == [True, False, True, True]
+
+
+def test_examples_carry_these_labels(meaning: CachedEncoder) -> None:
+    """From the log to the row that the ranker learns from."""
+    made = made_from(small_log(), meaning)
+    repaired = [e for e in made if e.candidates[0].text == "play ago"]
+    fine = [e for e in made if e.candidates[0].text == "call mom"]
+    lost = [e for e in made if e.candidates[0].text == "mumble mumble"]
+    assert repaired and fine and lost
+    for e in repaired:
+        won = [c.text for c, o in zip(e.candidates, e.outcome, strict=True) if o == WIN]
+        assert won == ["play go"] and e.outcome[0] == WRONG and e.first
+    for e in fine:
+        assert e.outcome[0] == NEEDLESS and WIN not in e.outcome and not (e.outcome[1:] == -1).any()
+    for e in lost:
+        assert e.outcome[0] == WRONG and (e.outcome[1:] == -1).all() and len(e.outcome) > 1
+    assert all(not e.first for e in made if e.candidates[0].text == "play go")
