@@ -55,7 +55,7 @@ def _mapping(record: Mapping[str, Any], field: str, path: str = "") -> Mapping[s
     value = record.get(field)
     if value is None:
         return {}
-    if isinstance(value, list):  # Parquet's map type reads as pairs
+    if isinstance(value, list) and all(isinstance(p, tuple) and len(p) == 2 for p in value):  # Parquet's map type
         value = dict(value)
     if not isinstance(value, Mapping):
         raise SchemaError(path + field, f"expected an object, got {type(value).__name__}")
@@ -92,6 +92,8 @@ def _slot_value(value: Any) -> str:
 
 def parse_request(record: Mapping[str, Any]) -> Request:
     """The request part of a record; what a line of a requests file holds. Raises `SchemaError`."""
+    if not isinstance(record, Mapping):
+        raise SchemaError("(line)", f"expected an object, got {type(record).__name__}")
     stamp = record.get("timestamp_ms")
     if isinstance(stamp, bool) or not isinstance(stamp, int):
         raise SchemaError("timestamp_ms", "expected whole milliseconds since 1970")
@@ -129,8 +131,6 @@ def parse_request(record: Mapping[str, Any]) -> Request:
 
 def parse_interaction(record: Mapping[str, Any]) -> Interaction:
     """A whole turn of the log. Raises `SchemaError` naming the field."""
-    if not isinstance(record, Mapping):
-        raise SchemaError("(line)", f"expected an object, got {type(record).__name__}")
     request = parse_request(record)
     interpretation = None
     if record.get("interpretation") is not None:

@@ -8,7 +8,7 @@ learns where to send it). Likenesses are 0 to 1, higher is nearer; counts are lo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from retriever.evidence import DAY_MS, HOUR_MS, success_rate
 from retriever.global_layer import GlobalLayer
 from retriever.interaction import Channel, Request
 from retriever.normalise import normalise, word_pairs
-from retriever.personal_layer import PersonalLayer
+from retriever.personal_layer import Habit, PersonalLayer
 from retriever.sound import sound_key
 
 NAN = float("nan")
@@ -43,6 +43,10 @@ QUERY_FEATURES: tuple[tuple[str, str], ...] = (
     ("query_pair_mean", "mean log1p count of its word pairs"),
     ("query_pairs_unseen", "share of its word pairs never seen in a request that worked"),
     ("query_words_unseen", "share of its words never seen in a request that worked"),
+    ("query_frames", "kinds of name that the query's frame may hold; 0 where no frame fits"),
+    ("query_name_people", "log1p of the people who named just what stands in the frame"),
+    ("query_name_times", "log1p of how often they did"),
+    ("query_reading_own", "log1p of this user's successes with what the query is expected to mean"),
     ("query_own_attempts", "log1p of how often this user said just this"),
     ("query_own_success_rate", "smoothed share of these that served"),
     ("query_own_age", "hours since it last served this user"),
@@ -70,6 +74,7 @@ CANDIDATE_FEATURES: tuple[tuple[str, str], ...] = (
     ("cosine_sound", "cosine of the sound vectors, NaN where not computed"),
     ("likeness_alternative", "best edit likeness to an alternative of the recogniser"),
     ("likeness_alternative_sound", "best phonetic likeness to an alternative"),
+    ("is_alternative", "1 where the recogniser gave it as an alternative"),
     ("words_more", "words of the candidate less words of the query"),
     ("words_shared", "share of the query's words that the candidate holds"),
     ("words_new", "share of the candidate's words that the query lacks"),
@@ -81,6 +86,10 @@ CANDIDATE_FEATURES: tuple[tuple[str, str], ...] = (
     ("own_age_of", "hours since it last served this user"),
     ("own_share_of", "share of this user's successes that are this text"),
     ("own_hour_of", "share of its successes with this user within two hours of this time of day"),
+    ("own_meaning_of", "log1p of this user's successes with its meaning, in whatever words"),
+    ("own_meaning_age", "hours since its meaning last served this user"),
+    ("own_meaning_share", "share of this user's successes that have its meaning"),
+    ("own_meaning_hour", "share of these within two hours of this time of day"),
     ("own_repair_of", "log1p of how often it repaired just this query for this user"),
     ("own_repair_cosine", "sound cosine to the nearest query it repaired for this user"),
     ("shared_successes_of", "log1p of its successes with anybody"),
@@ -90,6 +99,8 @@ CANDIDATE_FEATURES: tuple[tuple[str, str], ...] = (
     ("shared_repair_people", "log1p of the people for whom it did"),
     ("shared_repair_share", "its share of all repairs of this query among the candidates"),
     ("shared_repair_cosine", "sound cosine to the nearest query it repaired for anybody"),
+    ("shared_meaning_of", "log1p of how often its meaning served anybody, in whatever words"),
+    ("shared_meaning_texts", "log1p of the different texts in which it did"),
     ("same_reading", "1 where the query, said as it is, is expected to mean the same"),
     ("reading_known", "1 where it is known what the assistant makes of it"),
     ("values", "number of slot values in its reading"),
@@ -97,6 +108,7 @@ CANDIDATE_FEATURES: tuple[tuple[str, str], ...] = (
     ("values_shared", "log1p count of its rarest slot value among requests that worked"),
     ("values_likeness", "mean likeness of its slot values to their best place in the query"),
     ("values_sound", "the same by phonetic key"),
+    ("values_query", "share of its slot values that the query's expected reading has too"),
     ("values_situation", "share of its slot values that the last answered turn had too"),
     ("situation_mentioned", "number of the situation's names (room, place, device that is on) that it alone holds"),
     ("previous_same", "1 where it is the turn before"),
@@ -123,6 +135,16 @@ _FIRST_CANDIDATE = len(QUERY_FEATURES)
 
 
 @dataclass(frozen=True, slots=True)
+class NameInFrame:
+    """What stands in the query's frame, if one fits: `frames`: how many kinds of name it may be; `people`, `times`: who
+    named just that, and how often, with success, as the kind for which most is known."""
+
+    frames: int
+    people: float
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureInput:
     """All that a request's features are computed from. `query`: normal form, not empty. `candidates[0]` is the query
     itself. A layer turned off is None, and leaves no trace in any feature."""
@@ -133,6 +155,7 @@ class FeatureInput:
     situation: Situation
     personal: PersonalLayer | None
     shared: GlobalLayer | None
+    name: NameInFrame | None = None
 
 
 def features(x: FeatureInput) -> np.ndarray:
@@ -188,6 +211,8 @@ def _query_features(x: FeatureInput, alternatives: list[str]) -> list[float]:
         if alternatives:
             found = (x.personal.texts.get(a) for a in alternatives)
             alternative_own = max(_log1p(e.successes) if e else 0.0 for e in found)
+    name = (x.name.frames, _log1p(x.name.people), _log1p(x.name.times)) if x.name else (0, NAN, NAN)
+    habit = _habit(x, x.candidates[0])
     likeness = [fuzz.ratio(query, a) for a in alternatives]
     return [
         len(words),
@@ -200,6 +225,8 @@ def _query_features(x: FeatureInput, alternatives: list[str]) -> list[float]:
         alternative_known,
         alternative_own,
         *shared,
+        *name,
+        NAN if x.personal is None else _log1p(habit.successes if habit else 0.0),
         *own,
         s.previous_gap_s,
         float(s.previous_failed),
@@ -222,6 +249,8 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
     flat = [v for vs in values for v in vs]
     value_counts = iter(x.shared.slot_value_counts(flat).tolist() if x.shared is not None else [NAN] * len(flat))
     answered = {normalise(v) for _, v in x.situation.answered.slots} if x.situation.answered else set()
+    heard = set(values[0])
+    meanings = _meanings(x)
     ambient = [v for k, v in gap_values(x.request.context, None).items()]
     query_words, query_sound = set(x.query.split()), sound_key(x.query)
     alternative_sounds = [sound_key(a) for a in alternatives]
@@ -248,7 +277,8 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
                 c.sound or NAN,
                 max((fuzz.ratio(a, c.text) for a in alternatives), default=NAN) / 100,
                 max((fuzz.ratio(a, sound) for a in alternative_sounds), default=NAN) / 100,
-                len(words) - len(query_words),
+                c.text in alternatives,
+            len(words) - len(query_words),
                 1 - len(lost) / max(1, len(query_words)),
                 len(new) / max(1, len(words)),
                 words[:1] == x.query.split(maxsplit=1)[:1],
@@ -262,14 +292,16 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
                 _log1p(repair_people),
                 repaired / repair_total if repair_total else NAN,
                 c.global_repair,
-                query_reading is not None and c.reading == query_reading,
+                *next(meanings),
+            query_reading is not None and c.reading == query_reading,
                 c.reading is not None,
                 len(vs),
                 sum(v in x.personal.slot_values for v in vs) / len(vs) if vs and x.personal is not None else NAN,
                 _log1p(min(counts)) if counts and x.shared is not None else NAN,
                 sum(fuzz.partial_ratio(v, x.query) for v in vs) / len(vs) / 100 if vs else NAN,
                 sum(fuzz.partial_ratio(sound_key(v), query_sound) for v in vs) / len(vs) / 100 if vs else NAN,
-                sum(v in answered for v in vs) / len(vs) if vs else NAN,
+                sum(v in heard for v in vs) / len(vs) if vs and query_reading is not None else NAN,
+            sum(v in answered for v in vs) / len(vs) if vs else NAN,
                 sum(f" {a} " in f" {c.text} " and f" {a} " not in f" {x.query} " for a in ambient),
                 c.text == x.situation.previous,
                 c.text in x.situation.failed_texts,
@@ -292,25 +324,53 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
     return np.array(rows, dtype=np.float32)
 
 
+def _meanings(x: FeatureInput) -> Iterator[tuple[float, float]]:
+    """For each candidate, log1p of how often its meaning served anybody, and in how many texts."""
+    known = [c.reading for c in x.candidates if c.reading is not None]
+    counts = iter(np.log1p(x.shared.reading_counts(known)).tolist() if x.shared is not None else [])
+    for c in x.candidates:
+        if x.shared is None or c.reading is None:
+            yield (NAN, NAN)
+        else:
+            yield tuple(next(counts))
+
+
+def _habit(x: FeatureInput, c: Candidate) -> Habit | None:
+    return x.personal.readings.get(c.reading) if x.personal is not None and c.reading is not None else None
+
+
+def _share_at_this_hour(now_ms: int, times_ms: Sequence[int]) -> float:
+    """Share of the times within two hours of this time of day; NaN without any."""
+    if not times_ms:
+        return NAN
+    near = sum(abs((now_ms - t + DAY_MS // 2) % DAY_MS - DAY_MS // 2) <= 2 * HOUR_MS for t in times_ms)
+    return near / len(times_ms)
+
+
 def _own(x: FeatureInput, c: Candidate) -> tuple[float, ...]:
     """This user's own record with a candidate; NaN throughout where the personal layer is off."""
     if x.personal is None:
-        return (NAN,) * 7
-    repaired = _log1p(x.personal.repaired(x.query, c.text))
-    e = c.personal
-    if e is None:
-        return (0.0, NAN, NAN, 0.0, NAN, repaired, c.personal_repair)
-    now = x.request.timestamp_ms
-    off = [abs((now - t + DAY_MS // 2) % DAY_MS - DAY_MS // 2) for t in e.success_ms]
-    return (
-        _log1p(e.successes),
-        success_rate(e.successes, e.attempts),
-        _hours(now, e.last_success_ms),
-        e.successes / x.personal.successes if x.personal.successes else 0.0,
-        sum(o <= 2 * HOUR_MS for o in off) / len(off) if off else NAN,
-        repaired,
-        c.personal_repair,
-    )
+        return (NAN,) * 11
+    now, all_successes = x.request.timestamp_ms, x.personal.successes or 1.0
+    e, habit = c.personal, _habit(x, c)
+    text: tuple[float, ...] = (0.0, NAN, NAN, 0.0, NAN)
+    if e is not None:
+        text = (
+            _log1p(e.successes),
+            success_rate(e.successes, e.attempts),
+            _hours(now, e.last_success_ms),
+            e.successes / all_successes,
+            _share_at_this_hour(now, e.success_ms),
+        )
+    meaning: tuple[float, ...] = (0.0, NAN, 0.0, NAN)
+    if habit is not None:
+        meaning = (
+            _log1p(habit.successes),
+            _hours(now, max(habit.times_ms, default=0)),
+            habit.successes / all_successes,
+            _share_at_this_hour(now, habit.times_ms),
+        )
+    return (*text, *meaning, _log1p(x.personal.repaired(x.query, c.text)), c.personal_repair)
 
 
 def _leads(out: np.ndarray) -> None:

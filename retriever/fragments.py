@@ -20,6 +20,7 @@ from rapidfuzz import fuzz
 from retriever.global_index import build_index, open_index
 from retriever.interaction import Interpretation
 from retriever.normalise import normalise
+from retriever.packed import HashCounts, key_hash
 from retriever.sound import DIMENSION, sound_key
 from retriever.views import TextEncoder
 
@@ -81,9 +82,12 @@ class Composition:
 class Fragments:
     """Frames and shared fragments of a bundle; read-only."""
 
-    def __init__(self, frames: Sequence[Frame], shared: Sequence[Fragment], index: faiss.Index) -> None:
-        """`index`: inner product over the sound vectors of `shared`, row by row."""
-        self.frames, self.shared, self._index = frames, shared, index
+    def __init__(
+        self, frames: Sequence[Frame], shared: Sequence[Fragment], index: faiss.Index, named: HashCounts
+    ) -> None:
+        """`index`: inner product over the sound vectors of `shared`, row by row. `named`: people and times of every
+        name, the rare ones included, by hash."""
+        self.frames, self.shared, self._index, self._named = frames, shared, index, named
         self._by_first: dict[str, list[Frame]] = {}
         for frame in sorted(frames, key=lambda f: (-len(f.before) - len(f.after), -f.people, f.before, f.group)):
             self._by_first.setdefault(frame.before.split(" ", 1)[0], []).append(frame)
@@ -95,9 +99,15 @@ class Fragments:
     def build(
         cls, frames: Sequence[Frame], fragments: Iterable[Fragment], sound: TextEncoder, min_people: int
     ) -> Fragments:
+        fragments = list(fragments)
         shared = sorted((f for f in fragments if f.people >= min_people), key=lambda f: (f.group, f.text))
         vectors = sound.encode([f.text for f in shared]) if shared else np.zeros((0, DIMENSION), np.float32)
-        return cls(frames, shared, build_index(vectors))
+        named = HashCounts.pack({key_hash(*f.group, f.text): (f.people, f.times) for f in fragments}, 2)
+        return cls(frames, shared, build_index(vectors), named)
+
+    def known(self, fitting: Sequence[tuple[Frame, str]]) -> np.ndarray:
+        """float32 (n, 2): for each fit of a query, how many people named just that, and how often, with success."""
+        return self._named.get_many([key_hash(*frame.group, rest) for frame, rest in fitting])
 
     def fitting(self, query: str) -> list[tuple[Frame, str]]:
         """The frames that fit `query`, most words first, with the words to replace; of each group the first."""
@@ -108,10 +118,12 @@ class Fragments:
                 out[frame.group] = (frame, rest)
         return list(out.values())
 
-    def compose(self, query: str, sound: TextEncoder, own: Sequence[Fragment]) -> list[Composition]:
-        """The query with the names it may have meant, nearest by sound first. `own`: this user's own fragments.
+    def compose(
+        self, query: str, fitting: Sequence[tuple[Frame, str]], sound: TextEncoder, own: Sequence[Fragment]
+    ) -> list[Composition]:
+        """The query with the names it may have meant, nearest by sound first. `fitting`: as `fitting` gives it for the
+        query. `own`: this user's own fragments.
         `sound`: gives unit rows for texts (a cache will do)."""
-        fitting = self.fitting(query)
         if not fitting:
             return []
         frame_of = {frame.group: (frame, rest) for frame, rest in fitting}
@@ -164,6 +176,7 @@ class Fragments:
         (directory / "frames.json").write_bytes(orjson.dumps(frames))
         (directory / "fragments.json").write_bytes(orjson.dumps(shared))
         faiss.write_index(self._index, str(directory / "fragments.faiss"))
+        self._named.save(directory, "named")
 
     @classmethod
     def open(cls, directory: Path) -> Fragments:
@@ -176,6 +189,7 @@ class Fragments:
                 for t, g, i, s, n, times in shared
             ],
             open_index(directory / "fragments.faiss"),
+            HashCounts.open(directory, "named"),
         )
 
 

@@ -51,6 +51,21 @@ class TextRecord:
     people: float
 
 
+def _reading_hash(reading: Interpretation) -> int:
+    return key_hash(reading.intent, *(part for slot in reading.slots for part in slot))
+
+
+def _reading_counts(texts: Iterable[TextEvidence]) -> dict[int, tuple[float, float]]:
+    """Successes of each meaning in whatever words, and the texts that had it, by the meaning's hash."""
+    out: dict[int, tuple[float, float]] = {}
+    for e in texts:
+        for reading, n in (e.readings[0] + e.readings[1]).items():
+            key = _reading_hash(reading)
+            successes, said = out.get(key, (0.0, 0.0))
+            out[key] = (successes + n, said + 1)
+    return out
+
+
 class GlobalLayer:
     """Made by `build` or `open`; read-only afterwards, safe to share between threads."""
 
@@ -67,6 +82,7 @@ class GlobalLayer:
         word_pairs: HashCounts,
         slot_values: HashCounts,
         row_of: HashCounts,
+        readings_of: HashCounts,
         sound: SoundSpace,
         index: GlobalIndex,
     ) -> None:
@@ -74,6 +90,7 @@ class GlobalLayer:
         self._texts, self._readings, self._columns, self._keys = texts, readings, columns, keys
         self._said, self._repairs, self._words = said, repairs, words
         self._word_pairs, self._slot_values, self._row_of = word_pairs, slot_values, row_of
+        self._readings_of = readings_of
         self.sound, self.index = sound, index
         self._text_at = lru_cache(maxsize=8192)(self._read_text)
 
@@ -119,13 +136,14 @@ class GlobalLayer:
             repairs=HashCounts.pack({key_hash(r.source, r.target): (r.times, r.people) for r in useful}, 2),
             words=HashCounts.pack({key_hash(w): (n,) for w, n in words.items()}, 1),
             word_pairs=HashCounts.pack({key_hash(*p): (n,) for p, n in word_pairs.items()}, 1),
+            readings_of=HashCounts.pack(_reading_counts(texts.values()), 2),
             slot_values=HashCounts.pack({key_hash(v): (n,) for v, n in slot_values.items()}, 1),
             row_of=HashCounts.pack({key_hash(t): (row + 1,) for t, row in row_of.items()}, 1),
             sound=sound,
             index=GlobalIndex.build(views),
         )
 
-    _TABLES = ("said", "repairs", "words", "word_pairs", "slot_values", "row_of")
+    _TABLES = ("said", "repairs", "words", "word_pairs", "slot_values", "row_of", "readings_of")
 
     def save(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -211,3 +229,7 @@ class GlobalLayer:
     def slot_value_counts(self, values: Iterable[str]) -> np.ndarray:
         """float32 (n,): how often a request that worked had each value in a slot."""
         return self._slot_values.get_many([key_hash(v) for v in values])[:, 0]
+
+    def reading_counts(self, readings: Iterable[Interpretation]) -> np.ndarray:
+        """float32 (n, 2): how often each meaning served anybody, and in how many different texts."""
+        return self._readings_of.get_many([_reading_hash(r) for r in readings])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from retriever.evidence import Repair, TextEvidence
 from retriever.fragments import Fragment
+from retriever.interaction import Interpretation
 from retriever.personal_index import PersonalIndex
 from retriever.sound import SoundSpace
 from retriever.views import Hits, TextEncoder, Views
@@ -23,8 +24,32 @@ class Key:
     is_repair: bool
 
 
+@dataclass(slots=True)
+class Habit:
+    """How often and when one meaning served this user, in whatever words. `times_ms`: of each success."""
+
+    successes: float
+    times_ms: list[int]
+
+
+def _by_reading(texts: Iterable[TextEvidence]) -> dict[Interpretation, Habit]:
+    """A text of several readings counts for each in proportion."""
+    out: dict[Interpretation, Habit] = {}
+    for e in texts:
+        counts = e.readings[0] + e.readings[1]
+        total = counts.total()
+        for reading, n in counts.items():
+            habit = out.setdefault(reading, Habit(0.0, []))
+            habit.successes += e.successes * n / total
+            habit.times_ms += e.success_ms
+    return out
+
+
 class PersonalLayer:
-    """Made from one user's tables; read-only afterwards. Nobody else's data is in it or reachable from it."""
+    """Made from one user's tables; read-only afterwards. Nobody else's data is in it or reachable from it.
+
+    `texts`: every text said, with its evidence. `readings`: the user's habits. `fragments`: names the user has named.
+    """
 
     def __init__(
         self,
@@ -41,6 +66,7 @@ class PersonalLayer:
         self.fragments = fragments
         worked = [e.text for e in texts.values() if e.people]
         self.successes = sum(texts[t].successes for t in worked)
+        self.readings = _by_reading(texts[t] for t in worked)
         self.keys = [Key(t, False) for t in worked] + [Key(target, True) for _, target in self.repairs]
         key_texts = worked + [source for source, _ in self.repairs]
         self.index = PersonalIndex(Views(encoder.encode(key_texts), sound.encode(key_texts)))

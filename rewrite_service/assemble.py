@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mining.tables import personal_tables
-from ranker.features import FeatureInput
+from ranker.features import FeatureInput, NameInFrame
 from ranker.situation import situation_of
 from retriever import sound
 from retriever.candidates import gather
@@ -93,10 +93,14 @@ def assemble(
         own = personal()
     shared = knowledge.shared if use_shared else None
     with clock.stage("retrieve"):
-        completions, compositions = (), ()
+        completions, compositions, name = (), (), None
         if use_shared:
+            fitting = knowledge.fragments.fitting(query)
             completions = knowledge.completer.complete(query, request, situation.readings)
-            compositions = knowledge.fragments.compose(query, knowledge.sound, own.fragments if own else ())
+            compositions = knowledge.fragments.compose(query, fitting, knowledge.sound, own.fragments if own else ())
+            if fitting:
+                people, times = knowledge.fragments.known(fitting).max(axis=0).tolist()
+                name = NameInFrame(len(fitting), people, times)
         candidates = gather(query, views, request.context.has_screen, own, shared, completions, compositions)
         unknown = [c for c in candidates if c.sound == 0.0]
         if unknown:
@@ -104,4 +108,4 @@ def assemble(
             near = knowledge.sound.encode([c.text for c in unknown]) @ views.sound[0]
             for c, value in zip(unknown, near.tolist(), strict=True):
                 c.sound = value
-    return FeatureInput(request, query, candidates, situation, own, shared)
+    return FeatureInput(request, query, candidates, situation, own, shared, name)

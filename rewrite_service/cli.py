@@ -108,6 +108,8 @@ def replay(
         raise typer.BadParameter(f"{layers!r}: name personal, global, or both with a comma", param_hint="--layers")
     with Progress(quiet).task("replaying") as step:
         counts = run(bundle, requests, out, history or [], frozenset(Layer(n) for n in names), step)
+    if counts.malformed:
+        _console.print(f"{counts.malformed} malformed lines of history left out")
     _console.print(
         f"{counts.rewrites} of {counts.requests} requests rewritten, {counts.history} turns of history: {out}"
     )

@@ -38,6 +38,8 @@ BOTH_LAYERS = frozenset(Layer)
 LOAD_USER_COST_S = 0.010
 RANK_COST_S = 0.003
 """About what loading a user's rows and ranking take at worst; a stage that does not fit the deadline is skipped."""
+MAX_LOADING = 256
+"""Users waiting to be loaded in the background."""
 
 _log = structlog.get_logger()
 
@@ -48,6 +50,7 @@ class Pipeline:
     def __init__(self, bundle: Bundle, store: Store, user_cache_bytes: int = 256 << 20) -> None:
         self._bundle, self._store = bundle, store
         self._users = UserStates(bundle.people, store, bundle.knowledge, user_cache_bytes)
+        self._loading: set[str] = set()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-user")
 
     @property
@@ -143,17 +146,25 @@ class Pipeline:
                 return state
             if clock.fits("personal", LOAD_USER_COST_S):
                 return self._users.load(user_id)
-            self._loader.submit(self._load_quietly, user_id)
+            self._load_later(user_id)
         except StoreError as error:
             clock.skipped.append("personal")
             _log.error("store failed", error=type(error).__name__)
         return None
+
+    def _load_later(self, user_id: str) -> None:
+        """Once a user, and only so many waiting: whoever is left out is loaded by a later request."""
+        if user_id not in self._loading and len(self._loading) < MAX_LOADING:
+            self._loading.add(user_id)
+            self._loader.submit(self._load_quietly, user_id)
 
     def _load_quietly(self, user_id: str) -> None:
         try:
             self._users.load(user_id)
         except Exception as error:
             _log.error("loading a user failed", error=type(error).__name__)
+        finally:
+            self._loading.discard(user_id)
 
     def _answer(
         self,

@@ -100,4 +100,5 @@ def replay(
         finally:
             draft.unlink(missing_ok=True)
             pipeline.close()
-    return ReplayCounts(len(requests), rewrites, len(history.turns) if history else 0, 0)
+    turns, malformed = (len(history.turns), len(history.malformed)) if history else (0, 0)
+    return ReplayCounts(len(requests), rewrites, turns, malformed)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from mining.defects import assess
 from mining.frames import mine_frames, split
-from retriever.fragments import Fragments, Frame, fills
+from retriever.fragments import Composition, Fragment, Fragments, Frame, fills
 from retriever.interaction import Interpretation
 from retriever.sound import SoundSpace
 from tests.turns import DAY_S, turn
@@ -35,8 +36,17 @@ def fragments() -> Fragments:
 SOUND = SoundSpace.fit([f"watch the movie {f}" for f in FILMS])
 
 
+def compose(fragments: Fragments, query: str, own: Sequence[Fragment] = ()) -> list[Composition]:
+    return fragments.compose(query, fragments.fitting(query), SOUND, own)
+
+
+def test_every_name_is_known_by_its_counts_even_where_it_is_not_shared(fragments: Fragments) -> None:
+    for name, people in (("jaws", 2), ("brazil", 1), ("nowhere", 0)):
+        assert fragments.known(fragments.fitting(f"watch the movie {name}"))[:, 0].max() == people
+
+
 def test_a_name_heard_wrong_is_found_in_another_frame(fragments: Fragments) -> None:
-    made = fragments.compose("show me the manors in spider man", SOUND, ())
+    made = compose(fragments, "show me the manors in spider man")
     assert made[0].text == "show me the amazing spider man"
     assert made[0].rest == "the manors in spider man"
     assert made[0].fragment.reading == Interpretation("Video", (("video", "the amazing spider man"),))
@@ -44,15 +54,15 @@ def test_a_name_heard_wrong_is_found_in_another_frame(fragments: Fragments) -> N
 
 def test_only_names_of_several_people_are_shared(fragments: Fragments) -> None:
     assert "brazil" not in [f.text for f in fragments.shared]
-    assert all("brazil" not in c.text for c in fragments.compose("show me bra zil", SOUND, ()))
+    assert all("brazil" not in c.text for c in compose(fragments, "show me bra zil"))
     own = fragments.of_person({"watch the movie brazil": Interpretation("Video", (("video", "brazil"),))})
-    made = fragments.compose("show me bra zil", SOUND, own)
+    made = compose(fragments, "show me bra zil", own)
     assert (made[0].text, made[0].own) == ("show me brazil", True)
 
 
 def test_nothing_is_composed_outside_a_frame(fragments: Fragments) -> None:
-    assert fragments.compose("what time is it", SOUND, ()) == []
-    assert fragments.compose("show me", SOUND, ()) == []
+    assert compose(fragments, "what time is it") == []
+    assert compose(fragments, "show me") == []
 
 
 def test_a_slot_with_few_values_is_no_name() -> None:
@@ -86,4 +96,4 @@ def test_saved_and_opened_again(fragments: Fragments, tmp_path: Path) -> None:
     fragments.save(tmp_path)
     again = Fragments.open(tmp_path)
     query = "show me the manors in spider man"
-    assert [c.text for c in again.compose(query, SOUND, ())] == [c.text for c in fragments.compose(query, SOUND, ())]
+    assert [c.text for c in compose(again, query)] == [c.text for c in compose(fragments, query)]

@@ -61,6 +61,11 @@ def repair(user: str, at_s: float, heard: str, meant: str) -> list[Interaction]:
     return [turn(heard, at_s, user=user), turn(meant, at_s + 15, intent, user, slots=slots)]
 
 
+def switch_on(user: str, at_s: float) -> list[Interaction]:
+    intent, slots = SPOKEN["turn on the kitchen light"]
+    return [turn("turn on the kitchen light", at_s, intent, user, slots=slots)]
+
+
 def others() -> dict[str, list[Interaction]]:
     """Three people whose words are everybody's."""
     everything = [(text, i, i % 2 == 0) for i, text in enumerate(SPOKEN)]
@@ -68,6 +73,8 @@ def others() -> dict[str, list[Interaction]]:
     for user in ("bob", "cat"):
         people[user] += repair(user, 19 * DAY_S, "play ago", "play go")
         people[user] += repair(user, 19 * DAY_S + 7200, "play brew no", "play we don't talk about bruno")
+        people[user] += switch_on(user, 19 * DAY_S + 14_400)
+        people[user] += repair(user, 19 * DAY_S + 14_420, "turn it off", "turn off the kitchen light")
     return people
 
 
@@ -227,6 +234,13 @@ def test_the_shared_layer_is_seen_where_it_is_on(knowledge: Knowledge) -> None:
     assert (column(on, "is_global") == 1).any() and (column(on, "shared_repair_of") > 0).any()
     assert (column(off, "is_global") == 0).all() and (column(off, "shared_repair_of") == 0).all()
     assert np.isnan(column(off, "query_attempts")).all() and (column(on, "query_attempts") > 0).all()
+
+
+def test_without_the_shared_layer_nothing_is_made_by_rules_of_others(knowledge: Knowledge) -> None:
+    just_before = switch_on("ann", NOW_S - 20)
+    on, off = (put_together(knowledge, "turn it off", just_before, shared=shared) for shared in (True, False))
+    assert [c.text for c in on.candidates if c.completion] == ["turn off the kitchen light"]
+    assert [c.text for c in off.candidates] == ["turn it off", "turn on the kitchen light"]
 
 
 @few

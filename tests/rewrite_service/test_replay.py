@@ -12,9 +12,11 @@ from typing import Any
 
 import orjson
 import pytest
+from typer.testing import CliRunner
 
 from mining.schema import to_record
 from retriever.interaction import Interaction, Outcome, Request
+from rewrite_service.cli import app
 from rewrite_service.sample.generate import generate
 from tests.turns import DAY_S, request, turn
 
@@ -79,7 +81,10 @@ class Replays:
         if layers is not None:
             given += ["--layers", layers]
         out = place / "out.jsonl"
-        ok(run("replay", "--quiet", "--bundle", self.bundle, "--requests", requests, "--out", out, *given))
+        command = ["replay", "--quiet", "--bundle", self.bundle, "--requests", requests, "--out", out, *given]
+        # In this process, which is the same command line without the wait for a new one to start.
+        done = CliRunner().invoke(app, [str(part) for part in command], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
         assert {p.name for p in place.iterdir()} >= {"out.jsonl"} and not list(place.glob(".*")), "no draft is left"
         return [orjson.loads(line) for line in out.read_bytes().splitlines()]
 
@@ -102,7 +107,7 @@ SLOTS = {"song": "zyxquon", "artist": "the flurbles"}
 def zoes_habit(until_s: float, times: int = 5) -> list[Interaction]:
     """The same song every day, with success, the last time a day before `until_s`."""
     return [
-        turn("play zyxquon by the flurbles", until_s - d * DAY_S, "music.song", "zoe", slots=SLOTS, id=f"zoe-{d}")
+        turn("play zyxquon by the flurbles", until_s - d * DAY_S, "music.song", "zoe", slots=SLOTS)
         for d in range(times, 0, -1)
     ]
 
@@ -229,6 +234,14 @@ def test_layers_nobody_knows_are_wrong_usage(files: dict[str, Path], layers: str
     assert not files["--out"].exists()
 
 
+def test_a_replay_as_a_process_of_its_own(files: dict[str, Path]) -> None:
+    done = ok(run(*arguments(files)))
+    assert len(files["--out"].read_bytes().splitlines()) == len(ASKED)
+    assert f"of {len(ASKED)} requests rewritten, 5 turns of history" in " ".join(done.stdout.split())
+    assert "replaying ..." in done.stderr, "progress is kept apart from the answer"
+    assert ok(run(*arguments(files), "--quiet")).stderr == ""
+
+
 @pytest.mark.parametrize("option", ["--bundle", "--requests", "--history"])
 def test_a_missing_file_is_named(files: dict[str, Path], tmp_path: Path, option: str) -> None:
     missing = tmp_path / "not-there"
@@ -237,7 +250,15 @@ def test_a_missing_file_is_named(files: dict[str, Path], tmp_path: Path, option:
 
 
 @pytest.mark.parametrize(
-    "line", [b"{", b"[]", b'{"interaction_id": "x"}', b'{"interaction_id":"x","user_id":"u","timestamp_ms":-1}']
+    "line",
+    [
+        b"{",
+        b"[]",
+        b'"play go"',
+        b'{"interaction_id": "x"}',
+        b'{"interaction_id":"x","user_id":"u","timestamp_ms":-1,"query":"play go"}',
+        b'{"interaction_id":"x","user_id":"u","timestamp_ms":1,"query":"play go","context":[1]}',
+    ],
 )
 def test_a_malformed_request_is_named_by_its_line(files: dict[str, Path], line: bytes) -> None:
     """Every request must get its answer, so not one may be dropped."""
