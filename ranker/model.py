@@ -16,8 +16,8 @@ from ranker.features import NAMES
 
 WRONG, NEEDLESS, WIN = 0, 1, 2
 
-# Small trees, large leaves: labels come from what users did next and are wrong now and then, and a model that can follow
-# single examples learns their noise (compared out of time on held-out days of a log).
+# Small trees, large leaves: labels come from what users did next and are wrong now and then, and a model that can
+# follow single examples learns their noise (compared out of time on held-out days of a log).
 _PARAMETERS = {
     "objective": "multiclass",
     "num_class": 3,

@@ -52,11 +52,16 @@ def _rows(examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return x, y, np.concatenate([weight for _, weight in chosen])
 
 
+def can_fit(examples: Sequence[Example]) -> bool:
+    """Whether there is anything to tell apart: a repair that won, and a turn that was fine."""
+    return all(any((e.outcome == outcome).any() for e in examples) for outcome in (WIN, NEEDLESS))
+
+
 def fit(examples: Sequence[Example]) -> RankerModel:
     """The ranker from examples. Raises ValueError where they hold no repaired turn to learn from."""
-    x, y, weight = _rows(examples)
-    if not (y == WIN).any() or not (y == NEEDLESS).any():
+    if not can_fit(examples):
         raise ValueError("no repaired turn in the log has its repair among the candidates; a longer log is needed")
+    x, y, weight = _rows(examples)
     return RankerModel.fit(x, y, weight)
 
 
@@ -80,9 +85,11 @@ def predict_out_of_time(
 
     def predict(block: int) -> list[Judged]:
         later = [e for e in examples if e.block == block and not e.masked and e.first]
-        if not later:
+        earlier = [e for e in examples if e.block < block]
+        if not later or not can_fit(earlier):
+            progress(1)
             return []
-        model = fit([e for e in examples if e.block < block])
+        model = fit(earlier)
         p = model.predict(np.concatenate([e.x for e in later]))
         ends = np.cumsum([len(e.x) for e in later])
         progress(1)
