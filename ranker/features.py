@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rapidfuzz import fuzz
+from rapidfuzz import fuzz, process
 
 from ranker.situation import Situation
 from retriever.candidates import Candidate
@@ -253,12 +253,17 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
     meanings = _meanings(x)
     ambient = [v for k, v in gap_values(x.request.context, None).items()]
     query_words, query_sound = set(x.query.split()), sound_key(x.query)
-    alternative_sounds = [sound_key(a) for a in alternatives]
+    sounds = [sound_key(text) for text in texts]
+    nearest = zip(
+        _best_likeness(texts, alternatives),
+        _best_likeness(sounds, [sound_key(a) for a in alternatives]),
+        strict=True,
+    )
     query_reading = x.candidates[0].reading
     rows = []
-    for c, vs, (repaired, repair_people) in zip(x.candidates, values, repairs.tolist(), strict=True):
+    per_candidate = zip(x.candidates, sounds, values, repairs.tolist(), nearest, strict=True)
+    for c, sound, vs, (repaired, repair_people), (near_alternative, near_alternative_sound) in per_candidate:
         counts = [next(value_counts) for _ in vs]
-        sound = sound_key(c.text)
         words = c.text.split()
         new = [w for w in words if w not in query_words]
         lost = [w for w in x.query.split() if w not in words]
@@ -275,8 +280,8 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
                 fuzz.ratio(query_sound, sound) / 100,
                 c.meaning or NAN,
                 c.sound or NAN,
-                max((fuzz.ratio(a, c.text) for a in alternatives), default=NAN) / 100,
-                max((fuzz.ratio(a, sound) for a in alternative_sounds), default=NAN) / 100,
+                near_alternative,
+                near_alternative_sound,
                 c.text in alternatives,
             len(words) - len(query_words),
                 1 - len(lost) / max(1, len(query_words)),
@@ -322,6 +327,13 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
             )
         )
     return np.array(rows, dtype=np.float32)
+
+
+def _best_likeness(texts: Sequence[str], others: Sequence[str]) -> list[float]:
+    """Of each text, the edit likeness to the nearest of the others; NaN without any."""
+    if not others:
+        return [NAN] * len(texts)
+    return (process.cdist(texts, others, scorer=fuzz.ratio, dtype=np.float32).max(axis=1) / 100).tolist()
 
 
 def _meanings(x: FeatureInput) -> Iterator[tuple[float, float]]:

@@ -102,11 +102,13 @@ def gather(
     nearest = sorted(found.values(), key=lambda c: -c.nearness)[:MAX_CANDIDATES]
     leave = Candidate(query, meaning=1.0, sound=1.0, is_query=True)
     out = [leave, *nearest]
+    if shared is not None:
+        unknown = [c for c in out if c.shared is None]
+        for c, known in zip(unknown, shared.find(c.text for c in unknown), strict=True):
+            c.shared = known
     for c in out:
         if personal is not None:
             c.personal = personal.texts.get(c.text)
-        if shared is not None and c.shared is None:
-            c.shared = shared.find(c.text)
         c.reading = _reading(c, has_screen)
     return out
 

@@ -195,10 +195,10 @@ class GlobalLayer:
         """The candidate text in `row` with its evidence."""
         return self._text_at(row)
 
-    def find(self, text: str) -> GlobalText | None:
-        """The candidate text equal to `text` (normal form), if enough people share it."""
-        row = int(self._row_of.get(text)[0]) - 1
-        return self._text_at(row) if row >= 0 else None
+    def find(self, texts: Iterable[str]) -> list[GlobalText | None]:
+        """The candidate text equal to each text (normal form), where enough people share it."""
+        rows = self._row_of.get_many([key_hash(t) for t in texts])[:, 0].astype(np.int64) - 1
+        return [self._text_at(row) if row >= 0 else None for row in rows.tolist()]
 
     def search(self, query: Views, k: int) -> tuple[Hits, np.ndarray]:
         """Hits in the index, and for each hit (target row, 1 if found through a repair's source): int64 (m, 2)."""

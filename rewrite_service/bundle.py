@@ -32,6 +32,7 @@ from retriever.interaction import Interaction
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.assemble import Knowledge
 from rewrite_service.errors import BundleError
+from rewrite_service.exchange import exchange
 from rewrite_service.people_archive import PeopleArchive
 
 FORMAT = 1
@@ -141,20 +142,14 @@ def write_bundle(
 
 
 def _swap(draft: Path, place: Path) -> None:
-    old = None
+    """Puts the draft in its place in one step; what stood there is removed afterwards."""
     if place.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{place.name}.old-", dir=place.parent))
-        os.rename(place, old / "bundle")
-    try:
-        os.rename(draft, place)
-    except BaseException:  # Ctrl-C as well: the old bundle goes back
-        if old is not None:
-            os.rename(old / "bundle", place)
-        raise
-    finally:
+        exchange(draft, place)
         _sync(place.parent)
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        os.rename(draft, place)
+        _sync(place.parent)
 
 
 def read_manifest(place: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ app = typer.Typer(
     help="A query-rewrite service for assistants: learns from the interaction log, serves over gRPC.",
 )
 _console = Console()
+INTERRUPTED = 130
 
 # Heavy libraries are imported inside the commands, so that --help answers at once.
 
@@ -227,9 +228,10 @@ def main() -> None:
     except (RewriteError, LogError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, SettingsError) else 1) from None
-    except KeyboardInterrupt:
-        print("stopped; nothing was replaced", file=sys.stderr)
-        raise SystemExit(130) from None
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # the command line's library turns Ctrl-C into this, without a word
+            print("stopped; nothing was replaced", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -54,12 +54,12 @@ class PeopleArchive:
         for _, user in ordered:
             turns = people[user]
             blobs.append(zlib.compress(orjson.dumps([to_record(t) for t in turns]), 6))
-            vectors.append(encoder.encode(_texts_of(turns)).astype(np.float16))
+            vectors.append(encoder.encode(_texts_of(turns)))
         np.save(directory / "hashes.npy", np.array([h for h, _ in ordered], dtype=np.uint64))
         np.save(directory / "turn_ends.npy", np.cumsum([0, *map(len, blobs)], dtype=np.int64))
         np.save(directory / "row_ends.npy", np.cumsum([0, *map(len, vectors)], dtype=np.int64))
         np.save(directory / "turns.npy", np.frombuffer(b"".join(blobs), dtype=np.uint8))
-        np.save(directory / "vectors.npy", np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float16))
+        np.save(directory / "vectors.npy", np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32))
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -74,5 +74,7 @@ class PeopleArchive:
         turns = [parse_interaction(record) for record in orjson.loads(raw)]
         if any(turn.request.user_id != user_id for turn in turns):
             return NOBODY
-        vectors = self._vectors[self._row_ends[at] : self._row_ends[at + 1]].astype(np.float32)
+        # Exactly what the encoder gave: a rounded vector in the cache that all share would let one user's visit be
+        # seen in another's figures.
+        vectors = self._vectors[self._row_ends[at] : self._row_ends[at + 1]]
         return ArchivedUser(turns, _texts_of(turns), vectors)

@@ -1,0 +1,34 @@
+"""Swaps two directories in one step (Linux renameat2 with RENAME_EXCHANGE), so that no reader ever finds neither."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_UNSUPPORTED = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}
+
+
+def exchange(a: Path, b: Path) -> None:
+    """Each gets the other's name. Both must exist, on one file system. Raises OSError.
+
+    Where the file system cannot do it in one step, three renames do it, and a kill between them leaves what was at `b`
+    beside it under the name of `a` with the ending `.was`.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE) == 0:
+        return
+    number = ctypes.get_errno()
+    if number not in _UNSUPPORTED:
+        raise OSError(number, os.strerror(number), str(a), None, str(b))
+    aside = a.with_name(f"{a.name}.was")
+    os.rename(b, aside)
+    try:
+        os.rename(a, b)
+    except BaseException:  # Ctrl-C as well: what was there goes back
+        os.rename(aside, b)
+        raise
+    os.rename(aside, a)
