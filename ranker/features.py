@@ -2,7 +2,7 @@
 
 Query features say how likely the query is to fail as it stands; they are the same in every row of a request. Candidate
 features say how near a candidate is, how well it has worked, and how it fits the situation. NaN: not known (LightGBM
-learns where to send it). Likenesses are 0 to 1, higher is nearer; counts are log1p; ages are in hours, gaps in seconds.
+learns where to send it). `ranker.feature_names` says what each one is.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from rapidfuzz import fuzz, process
 
+from ranker.feature_names import NAMES, QUERY_FEATURES
 from ranker.situation import Situation
 from retriever.candidates import Candidate
 from retriever.completion import gap_values
@@ -26,110 +27,6 @@ from retriever.sound import sound_key
 
 NAN = float("nan")
 
-QUERY_FEATURES: tuple[tuple[str, str], ...] = (
-    ("query_words", "words of the query"),
-    ("query_chars", "characters of the query"),
-    ("query_typed", "1 where typed, 0 where spoken"),
-    ("query_has_screen", "1 where the device has a screen"),
-    ("query_confidence", "the recogniser's confidence, 0 to 1"),
-    ("query_alternatives", "number of the recogniser's further hypotheses"),
-    ("query_alternative_likeness", "mean likeness of the alternatives to the query: low means disagreement"),
-    ("query_alternative_known", "log1p of the best alternative's successes with anybody"),
-    ("query_alternative_own", "log1p of the best alternative's successes with this user"),
-    ("query_attempts", "log1p of how often anybody said just this"),
-    ("query_success_rate", "smoothed share of these that served"),
-    ("query_people", "log1p of the people it served"),
-    ("query_pair_rarest", "log1p count of the query's rarest word pair among requests that worked"),
-    ("query_pair_mean", "mean log1p count of its word pairs"),
-    ("query_pairs_unseen", "share of its word pairs never seen in a request that worked"),
-    ("query_words_unseen", "share of its words never seen in a request that worked"),
-    ("query_frames", "kinds of name that the query's frame may hold; 0 where no frame fits"),
-    ("query_name_people", "log1p of the people who named just what stands in the frame"),
-    ("query_name_times", "log1p of how often they did"),
-    ("query_reading_own", "log1p of this user's successes with what the query is expected to mean"),
-    ("query_own_attempts", "log1p of how often this user said just this"),
-    ("query_own_success_rate", "smoothed share of these that served"),
-    ("query_own_age", "hours since it last served this user"),
-    ("query_own_repairs", "log1p of how often this user had to repair just this"),
-    ("own_successes", "log1p of this user's successes in all"),
-    ("previous_gap", "seconds since the turn before"),
-    ("previous_failed", "1 where the turn before got no answer"),
-    ("previous_rejected", "1 where the user barged into it or refused it"),
-    ("previous_likeness", "likeness of the query to the turn before"),
-    ("streak", "turns in a row, up to now, without an answer"),
-    ("answered_gap", "seconds since the last answered turn"),
-    ("answered_likeness", "likeness of the query to the last answered turn"),
-)
-
-CANDIDATE_FEATURES: tuple[tuple[str, str], ...] = (
-    ("is_query", "1 for leaving the query alone"),
-    ("is_personal", "1 where it has worked for this user"),
-    ("is_global", "1 where it has worked for several people"),
-    ("is_completion", "1 where made by completing a follow-up"),
-    ("likeness", "edit likeness of the texts"),
-    ("likeness_tokens", "edit likeness of the word sets"),
-    ("likeness_part", "edit likeness of the shorter text to its best place in the longer"),
-    ("likeness_sound", "edit likeness of the phonetic keys"),
-    ("cosine_meaning", "cosine of the sentence vectors, NaN where not computed"),
-    ("cosine_sound", "cosine of the sound vectors, NaN where not computed"),
-    ("likeness_alternative", "best edit likeness to an alternative of the recogniser"),
-    ("likeness_alternative_sound", "best phonetic likeness to an alternative"),
-    ("is_alternative", "1 where the recogniser gave it as an alternative"),
-    ("words_more", "words of the candidate less words of the query"),
-    ("words_shared", "share of the query's words that the candidate holds"),
-    ("words_new", "share of the candidate's words that the query lacks"),
-    ("same_start", "1 where the first words are equal"),
-    ("difference_sound", "phonetic likeness of the words that only one of the texts holds"),
-    ("difference_chars", "characters of the longer of these differences"),
-    ("own_successes_of", "log1p of its successes with this user"),
-    ("own_rate_of", "smoothed share of this user's attempts at it that served"),
-    ("own_age_of", "hours since it last served this user"),
-    ("own_share_of", "share of this user's successes that are this text"),
-    ("own_hour_of", "share of its successes with this user within two hours of this time of day"),
-    ("own_meaning_of", "log1p of this user's successes with its meaning, in whatever words"),
-    ("own_meaning_age", "hours since its meaning last served this user"),
-    ("own_meaning_share", "share of this user's successes that have its meaning"),
-    ("own_meaning_hour", "share of these within two hours of this time of day"),
-    ("own_repair_of", "log1p of how often it repaired just this query for this user"),
-    ("own_repair_cosine", "sound cosine to the nearest query it repaired for this user"),
-    ("shared_successes_of", "log1p of its successes with anybody"),
-    ("shared_rate_of", "smoothed share of all attempts at it that served"),
-    ("shared_people_of", "log1p of the people it served"),
-    ("shared_repair_of", "log1p of how often it repaired just this query for anybody"),
-    ("shared_repair_people", "log1p of the people for whom it did"),
-    ("shared_repair_share", "its share of all repairs of this query among the candidates"),
-    ("shared_repair_cosine", "sound cosine to the nearest query it repaired for anybody"),
-    ("shared_meaning_of", "log1p of how often its meaning served anybody, in whatever words"),
-    ("shared_meaning_texts", "log1p of the different texts in which it did"),
-    ("same_reading", "1 where the query, said as it is, is expected to mean the same"),
-    ("reading_known", "1 where it is known what the assistant makes of it"),
-    ("values", "number of slot values in its reading"),
-    ("values_own", "share of its slot values that this user has named with success"),
-    ("values_shared", "log1p count of its rarest slot value among requests that worked"),
-    ("values_likeness", "mean likeness of its slot values to their best place in the query"),
-    ("values_sound", "the same by phonetic key"),
-    ("values_query", "share of its slot values that the query's expected reading has too"),
-    ("values_situation", "share of its slot values that the last answered turn had too"),
-    ("situation_mentioned", "number of the situation's names (room, place, device that is on) that it alone holds"),
-    ("previous_same", "1 where it is the turn before"),
-    ("previous_repeat", "1 where it has got no answer within the situation"),
-    ("answered_same", "1 where it is the last answered turn"),
-    ("completion_support", "log1p of the people behind the completion's rule"),
-    ("completion_precision", "share of the rule's firings that were right in the log"),
-    ("completion_steps", "answered turns between the one that filled a gap and the request"),
-    ("is_composition", "1 where made by putting a name into a frame"),
-    ("composition_sound", "cosine by sound of the name to the words it replaces"),
-    ("composition_likeness", "edit likeness of the name to the words it replaces"),
-    ("composition_people", "log1p of the people who named it with success"),
-    ("composition_own", "1 where this user is one of them"),
-    ("likeness_lead", "its likeness less the best other candidate's"),
-    ("sound_lead", "its phonetic likeness less the best other candidate's"),
-    ("meaning_lead", "its cosine by meaning less the best other candidate's"),
-    ("success_lead", "its successes with this user (log1p) less the best other candidate's"),
-    ("candidates", "number of candidates"),
-)
-
-NAMES: tuple[str, ...] = tuple(name for name, _ in QUERY_FEATURES + CANDIDATE_FEATURES)
 _COLUMN = {name: i for i, name in enumerate(NAMES)}
 _FIRST_CANDIDATE = len(QUERY_FEATURES)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 
-from ranker.features import NAMES
+from ranker.feature_names import NAMES
 
 WRONG, NEEDLESS, WIN = 0, 1, 2
 

@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from ranker.calibration import Calibration
-from ranker.features import NAMES
+from ranker.feature_names import NAMES
 from ranker.model import RankerModel
 from ranker.policy import Policy
 from retriever.completion import Completer, Rule

@@ -16,7 +16,8 @@ import faiss
 import numpy as np
 import structlog
 
-from ranker.features import NAMES, FeatureInput, features
+from ranker.feature_names import NAMES
+from ranker.features import FeatureInput, features
 from ranker.model import NEEDLESS, WIN
 from ranker.policy import Verdict, judge
 from retriever.candidates import Candidate

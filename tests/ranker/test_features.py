@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ranker.features import CANDIDATE_FEATURES, NAMES, QUERY_FEATURES, FeatureInput, features
+from ranker.feature_names import CANDIDATE_FEATURES, NAMES, QUERY_FEATURES
+from ranker.features import FeatureInput, features
 from retriever.encoder import Encoder
 from retriever.interaction import Channel, Context, Interaction, Request
 from retriever.vector_cache import CachedEncoder

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mining.defects import assess
-from ranker.features import NAMES
+from ranker.feature_names import NAMES
 from ranker.model import NEEDLESS, WIN, WRONG
 from retriever.candidates import Candidate
 from retriever.encoder import Encoder
