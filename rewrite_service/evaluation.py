@@ -45,15 +45,15 @@ def evaluate(
     """Expected counts over the first attempts of the logs. Raises LogError, BundleError, StoreError."""
     reading = read_log(logs)
     people = by_user(reading.turns)
+    faiss.omp_set_num_threads(1)
+    opened = open_bundle(bundle, Encoder(), _CACHE_BYTES)
     goals: dict[tuple[str, str], Goal] = {}
     for user, turns in people.items():
         evidence = assess(turns)
         for i, turn in enumerate(turns):
-            goal = goal_of(turns, evidence, i)
+            goal = goal_of(turns, evidence, i, opened.knowledge.completer)
             if goal is not None and is_first_attempt(turns, evidence, i):
                 goals[user, turn.request.interaction_id] = goal
-    faiss.omp_set_num_threads(1)
-    opened = open_bundle(bundle, Encoder(), _CACHE_BYTES)
     counts = dict.fromkeys(("requests", "failed", "rewrites", "wins", "losses", "missed", "needless"), 0.0)
     with tempfile.TemporaryDirectory(prefix="query-rewrite-evaluate-") as state:
         pipeline = Pipeline(opened, EmbeddedStore(Path(state)), _CACHE_BYTES)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mining.completions import mine_completions
+from mining.completions import answered_before, mine_completions
 from mining.defects import TurnEvidence, assess
 from mining.frames import mine_frames
 from mining.rephrases import AFFINITY_AFTER_FAILURE, REPHRASE_WINDOW_MS, affinity
@@ -21,6 +21,7 @@ from mining.tables import collect
 from ranker.features import FeatureInput, features
 from ranker.model import NEEDLESS, WIN, WRONG
 from retriever.candidates import Candidate
+from retriever.completion import Completer
 from retriever.fragments import Fragments
 from retriever.global_layer import GlobalLayer
 from retriever.interaction import Interaction, Interpretation
@@ -60,10 +61,15 @@ class Goal:
         return candidate.text == self.text or (self.reading is not None and candidate.reading == self.reading)
 
 
-def goal_of(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence], i: int) -> Goal | None:
-    """The goal of turn `i`; None where the signals contradict each other and the turn teaches nothing."""
+def goal_of(
+    turns: Sequence[Interaction], evidence: Sequence[TurnEvidence], i: int, completer: Completer
+) -> Goal | None:
+    """The goal of turn `i`; None where the signals contradict each other and the turn teaches nothing.
+
+    `completer`: rules for follow-ups; where a sure rule fires, a supposed repair that it contradicts was another wish.
+    """
     e, turn = evidence[i], turns[i]
-    if e.goal is not None:
+    if e.goal is not None and not _contradicted(turns, i, e.goal, completer):
         reached = turns[e.goal]
         return Goal(False, True, normalise(reached.request.query), reached.interpretation)
     if turn.interpretation is None:
@@ -71,6 +77,23 @@ def goal_of(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence], i: i
     if e.failed or turn.feedback.barge_in:
         return None
     return Goal(True, True, normalise(turn.request.query), turn.interpretation)
+
+
+SURE_SUPPORT, SURE_PRECISION = 5, 0.7
+"""A rule for follow-ups that so many people are behind, and that is right so often, outweighs a single mined repair."""
+
+
+def _contradicted(turns: Sequence[Interaction], i: int, goal: int, completer: Completer) -> bool:
+    """Whether sure rules say what turn `i` meant, and `goal` is nothing of that. "Play it again", then after a minute
+    another song, is a user who gave up and went on."""
+    turn, reached = turns[i], turns[goal]
+    before = answered_before(turns, i, turn.request.timestamp_ms)
+    made = completer.complete(normalise(turn.request.query), turn.request, before)
+    sure = [c for c in made if c.support >= SURE_SUPPORT and c.precision >= SURE_PRECISION]
+    if not sure:
+        return False
+    text = normalise(reached.request.query)
+    return not any(c.text == text or (c.reading and c.reading == reached.interpretation) for c in made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +168,7 @@ def examples(
                 if not start <= turn.request.timestamp_ms < stop:
                     continue
                 progress(1)
-                goal = goal_of(turns, evidence[user], i)
+                goal = goal_of(turns, evidence[user], i, knowledge.completer)
                 if goal is None:
                     continue
                 variants = [(True, True, False)]

@@ -24,6 +24,11 @@ def exchange(a: Path, b: Path) -> None:
     number = ctypes.get_errno()
     if number not in _UNSUPPORTED:
         raise OSError(number, os.strerror(number), str(a), None, str(b))
+    by_renaming(a, b)
+
+
+def by_renaming(a: Path, b: Path) -> None:
+    """`exchange` in three steps. Where a step fails, `b` is what it was."""
     aside = a.with_name(f"{a.name}.was")
     os.rename(b, aside)
     try:

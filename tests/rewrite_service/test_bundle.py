@@ -24,6 +24,7 @@ from ranker.model import RankerModel
 from ranker.policy import Policy
 from retriever.encoder import Encoder
 from retriever.vector_cache import CachedEncoder
+from rewrite_service import bundle as bundle_module
 from rewrite_service import people_archive
 from rewrite_service.bundle import MANIFEST, Bundle, feature_schema, open_bundle, read_manifest, write_bundle
 from rewrite_service.errors import BundleError
@@ -199,7 +200,7 @@ def test_what_is_written_can_be_read(tmp_path: Path, write_small: Writer, encode
     read = opened(place, encoder)
     assert read.version == made and read.policy == POLICY
     assert read.people.user("ann").turns == PEOPLE["ann"]
-    found = read.knowledge.shared.find("call mom")
+    (found,) = read.knowledge.shared.find(["call mom"])
     assert found is not None and found.people == 2
     assert sorted(p.name for p in place.parent.iterdir()) == ["bundle"]
 
@@ -250,14 +251,12 @@ def test_a_crash_before_the_swap_leaves_the_old_bundle(
 def test_a_crash_in_the_middle_of_the_swap_leaves_the_old_bundle(
     copied: Path, write_small: Writer, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
 ) -> None:
-    before, rename = contents(copied), os.rename
+    before = contents(copied)
 
-    def rename_or_crash(source: Path, target: Path) -> None:
-        if ".draft-" in Path(source).name:
-            raise end
-        rename(source, target)
+    def crash(draft: Path, place: Path) -> None:
+        raise end
 
-    monkeypatch.setattr(os, "rename", rename_or_crash)
+    monkeypatch.setattr(bundle_module, "exchange", crash)
     with pytest.raises(end):
         write_small(copied)
     assert contents(copied) == before
@@ -352,9 +351,7 @@ def test_an_archive_of_nobody_knows_nobody(tmp_path: Path) -> None:
     assert archive(tmp_path).user("ann") is NOBODY
 
 
-def test_people_whose_keys_collide_never_get_each_others_turns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_people_whose_keys_collide_never_get_each_others_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(people_archive, "key_hash", lambda *parts: 42)
     alone = archive(tmp_path / "alone", "ann")
     assert alone.user("ann").turns and alone.user("bob") is NOBODY

@@ -15,11 +15,14 @@ from mining.defects import assess
 from ranker.feature_names import NAMES
 from ranker.model import NEEDLESS, WIN, WRONG
 from retriever.candidates import Candidate
+from retriever.completion import Completer, Rule
 from retriever.encoder import Encoder
 from retriever.interaction import Explicit, Feedback, Interaction, Interpretation, Outcome
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.examples import Example, Goal, block_starts, examples, goal_of, is_first_attempt, label
 from tests.turns import DAY_S, turn
+
+NO_RULES = Completer([])
 
 GO = Interpretation("Film", (("film", "go"),))
 People = Mapping[str, Sequence[Interaction]]
@@ -167,7 +170,7 @@ def test_every_request_of_the_blocks_is_one_example(meaning: CachedEncoder) -> N
         (user, t.request.timestamp_ms)
         for user, turns in people.items()
         for i, t in enumerate(turns)
-        if t.request.timestamp_ms >= starts[0] and goal_of(turns, assess(turns), i) is not None
+        if t.request.timestamp_ms >= starts[0] and goal_of(turns, assess(turns), i, NO_RULES) is not None
     ]
     assert sorted((e.user, e.timestamp_ms) for e in made) == sorted(wanted)
     assert sum(steps) == sum(s >= starts[0] for s in STAMPS)
@@ -189,8 +192,22 @@ def test_a_masked_example_is_a_second_look_with_one_layer_off(meaning: CachedEnc
 # What a turn teaches.
 
 
-def goal_at(turns: Sequence[Interaction], i: int) -> Goal | None:
-    return goal_of(turns, assess(turns), i)
+def goal_at(turns: Sequence[Interaction], i: int, rules: Completer = NO_RULES) -> Goal | None:
+    return goal_of(turns, assess(turns), i, rules)
+
+
+def test_a_sure_rule_outweighs_a_supposed_repair() -> None:
+    again = ("Song", (("title", "{slot:title}"),))
+    rule = Rule("play it again", False, "Song", "play {slot:title}", again, 40, 0.9)
+    heard = turn("play yesterday", 0, "Song", slots={"title": "yesterday"})
+    failed = turn("play it again", 30)
+    gave_up = [heard, failed, turn("play it all again jack", 60, "Song", slots={"title": "it all again jack"})]
+    repaired = [heard, failed, turn("play it again yesterday", 60, "Song", slots={"title": "yesterday"})]
+    assert goal_at(gave_up, 1).known, "without a rule, it looks like a repair"
+    assert not goal_at(gave_up, 1, Completer([rule])).known
+    assert goal_at(repaired, 1, Completer([rule])).known
+    weak = replace(rule, support=2)
+    assert goal_at(gave_up, 1, Completer([weak])).known, "too few people are behind it"
 
 
 def choices(*texts: str) -> list[Candidate]:

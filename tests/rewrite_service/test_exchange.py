@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from rewrite_service.exchange import exchange
+from rewrite_service.exchange import by_renaming, exchange
 
 
 def pair(tmp_path: Path) -> tuple[Path, Path]:
@@ -17,9 +19,10 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "a", tmp_path / "b"
 
 
-def test_each_gets_the_others_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("swap", [exchange, by_renaming])
+def test_each_gets_the_others_name(tmp_path: Path, swap: Callable[[Path, Path], None]) -> None:
     a, b = pair(tmp_path)
-    exchange(a, b)
+    swap(a, b)
     assert ((a / "who").read_text(), (b / "who").read_text()) == ("b", "a")
 
 
@@ -45,4 +48,22 @@ def test_a_missing_side_is_an_error_and_changes_nothing(tmp_path: Path) -> None:
     a, b = pair(tmp_path)
     with pytest.raises(OSError):
         exchange(tmp_path / "nowhere", b)
+    assert (b / "who").read_text() == "b" and (a / "who").read_text() == "a"
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, OSError])
+def test_a_crash_between_the_renames_puts_back_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
+) -> None:
+    a, b = pair(tmp_path)
+    rename = os.rename
+
+    def rename_or_crash(source: Path, target: Path) -> None:
+        if source == a and target == b:
+            raise end
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", rename_or_crash)
+    with pytest.raises(end):
+        by_renaming(a, b)
     assert (b / "who").read_text() == "b" and (a / "who").read_text() == "a"
