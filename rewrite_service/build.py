@@ -11,7 +11,7 @@ from mining.sessions import by_user
 from retriever.encoder import Encoder
 from retriever.global_layer import MIN_PEOPLE
 from retriever.vector_cache import CachedEncoder
-from rewrite_service.bundle import write_bundle
+from rewrite_service.bundle import check_place, write_bundle
 from rewrite_service.examples import block_starts, examples, learn_knowledge
 from rewrite_service.learning import HELD_OUT_BLOCKS, Learned, learn
 from rewrite_service.progress import Progress
@@ -48,6 +48,7 @@ class BuildResult:
 def build(logs: list[Path], out: Path, settings: BuildSettings, progress: Progress) -> BuildResult:
     """Builds the bundle `out` from the logs. Raises LogError, BundleError; replaces nothing before all is made."""
     out = out.absolute()
+    check_place(out)
     quarantine = out.parent / f"{out.name}.quarantine.jsonl"
     quarantine.unlink(missing_ok=True)
     with progress.task("reading the log") as step:

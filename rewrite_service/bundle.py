@@ -77,6 +77,12 @@ def _sync(path: Path) -> None:
         os.close(fd)
 
 
+def check_place(place: Path) -> None:
+    """Raises BundleError where a bundle cannot be put: something else stands there. Cheap: ask before long work."""
+    if place.exists() and any(place.iterdir() if place.is_dir() else [place]) and not (place / MANIFEST).is_file():
+        raise BundleError(f"{place}: exists and is no bundle; name another --out, or remove it yourself")
+
+
 def write_bundle(
     place: Path,
     *,
@@ -93,8 +99,7 @@ def write_bundle(
     """Writes a bundle and puts it in `place`; returns its version. A crash at any moment leaves the old bundle or the
     new one in place, never a mixture. Raises BundleError where `place` is something else than a bundle."""
     place = place.absolute()
-    if place.exists() and any(place.iterdir() if place.is_dir() else [place]) and not (place / MANIFEST).is_file():
-        raise BundleError(f"{place}: exists and is no bundle; name another --out, or remove it yourself")
+    check_place(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{place.name}.draft-", dir=place.parent))
     try:

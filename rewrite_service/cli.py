@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rewrite_service.decision import Layer
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -19,9 +21,18 @@ app = typer.Typer(
     help="A query-rewrite service for assistants: learns from the interaction log, serves over gRPC.",
 )
 _console = Console()
-INTERRUPTED = 130
 
 # Heavy libraries are imported inside the commands, so that --help answers at once.
+
+INTERRUPTED = 130
+
+
+def _layers(text: str) -> frozenset[Layer]:
+    """The layers named in `text`, with commas between. Raises a usage error."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or any(name not in set(Layer) for name in names):
+        raise typer.BadParameter(f"{text!r}: name personal, global, or both with a comma", param_hint="--layers")
+    return frozenset(Layer(name) for name in names)
 
 
 @app.command()
@@ -100,15 +111,11 @@ def replay(
 
     Example: `query-rewrite replay --bundle var/bundle --requests day.jsonl.gz --history day.jsonl.gz --out d.jsonl`
     """
-    from rewrite_service.decision import Layer
     from rewrite_service.progress import Progress
     from rewrite_service.replay import replay as run
 
-    names = [name.strip() for name in layers.split(",") if name.strip()]
-    if not names or any(name not in set(Layer) for name in names):
-        raise typer.BadParameter(f"{layers!r}: name personal, global, or both with a comma", param_hint="--layers")
     with Progress(quiet).task("replaying") as step:
-        counts = run(bundle, requests, out, history or [], frozenset(Layer(n) for n in names), step)
+        counts = run(bundle, requests, out, history or [], _layers(layers), step)
     if counts.malformed:
         _console.print(f"{counts.malformed} malformed lines of history left out")
     _console.print(
@@ -130,11 +137,10 @@ def evaluate(
     """
     import orjson
 
-    from rewrite_service.decision import Layer
     from rewrite_service.evaluation import evaluate as run
     from rewrite_service.progress import Progress
 
-    chosen = frozenset(Layer(name.strip()) for name in layers.split(","))
+    chosen = _layers(layers)
     with Progress(quiet).task("evaluating") as step:
         figures = run(bundle, log, chosen, step)
     if as_json:
@@ -225,7 +231,7 @@ def main() -> None:
 
     try:
         app()
-    except (RewriteError, LogError) as error:
+    except (RewriteError, LogError, OSError) as error:  # OSError: a path that cannot be read or written, named in it
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, SettingsError) else 1) from None
     except SystemExit as stop:

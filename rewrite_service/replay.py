@@ -72,6 +72,9 @@ def replay(
     progress: Callable[[int], None] = lambda n: None,
 ) -> ReplayCounts:
     """Writes a line for every request. `out` is replaced when all is done. Raises LogError, BundleError, StoreError."""
+    if out.is_dir():
+        raise LogError(f"{out}: is a directory; name a file for the decisions")
+    out.parent.mkdir(parents=True, exist_ok=True)
     requests, malformed, lines = read_records([requests_file], parse_request)
     if malformed:
         first = malformed[0]

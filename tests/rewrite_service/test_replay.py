@@ -30,9 +30,7 @@ NOW_S = 40 * DAY_S
 
 
 def run(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*CLI, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False
-    )
+    return subprocess.run([*CLI, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def write_lines(path: Path, records: Iterable[Any]) -> Path:
@@ -376,3 +374,23 @@ def test_ctrl_c_is_answered_in_words(tmp_path: Path, small_log: list[bytes]) -> 
     log.write_bytes(b"\n".join(small_log) + b"\n")
     code, rest = interrupted(log, tmp_path / "bundle", "replaying requests ...")
     assert (code, rest.strip().splitlines()[-1:]) == (130, ["stopped; nothing was replaced"])
+
+
+def test_an_output_that_cannot_be_written_is_named(bundle_dir: Path, tmp_path: Path) -> None:
+    requests = tmp_path / "requests.jsonl"
+    requests.write_bytes(b"")
+    for command in (
+        ["replay", "--bundle", str(bundle_dir), "--requests", str(requests), "--out", str(tmp_path)],
+        ["sample-log", "--people", "3", "--days", "1", "--out", "/proc/nowhere/log.gz"],
+        ["build", "--log", str(requests), "--out", str(tmp_path)],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "rewrite_service.cli", *command],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert done.stderr.splitlines()[-1].startswith("error: ")
+        assert command[-1].split("/")[1] in done.stderr
