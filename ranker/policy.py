@@ -11,6 +11,9 @@ from ranker.calibration import Calibration
 from ranker.model import NEEDLESS, WIN
 from retriever.candidates import Candidate
 
+MARGINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+"""Bounds tried. Never below 0: a rewrite that is less likely right than leaving the query alone is no choice."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -121,7 +124,7 @@ def choose(
     ).reshape(-1, 6)
     order = np.argsort(-columns[:, 0], kind="stable")
     columns = columns[order]
-    for margin in (-1.0, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
+    for margin in MARGINS:
         kept = columns[columns[:, 1] >= margin]
         if not len(kept):
             continue

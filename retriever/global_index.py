@@ -2,7 +2,7 @@
 
 Below some thousands of rows an exact scan is as fast as a graph and misses nothing; above, HNSW (Malkov and Yashunin
 2016) with 8-bit scalar-quantised rows, searched deep enough that recall@20 against the exact scan stays above 0.98
-(tests/retriever/test_global_index.py holds it to that).
+(tests/retriever/test_indexes.py holds it to that).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,7 @@ class Knowledge:
 def assemble(
     request: Request,
     situation_turns: Sequence[Interaction],
-    personal: Callable[[], PersonalLayer | None],
+    own: PersonalLayer | None,
     knowledge: Knowledge,
     *,
     use_shared: bool = True,
@@ -75,8 +75,8 @@ def assemble(
 ) -> FeatureInput | None:
     """Retrieves the candidates of `request`; None for a query in which nothing is spelled.
 
-    `situation_turns`: this user's latest turns before the request, in time order. `personal`: makes or finds the user's
-    layer, None to leave it off. `use_shared`: False leaves everybody's layer off, the mined rules included.
+    `situation_turns`: this user's latest turns before the request, in time order. `own`: the user's layer, None to
+    leave it off. `use_shared`: False leaves everybody's layer off, the mined rules included.
     """
     clock = clock or StageClock()
     query = normalise(request.query)
@@ -89,8 +89,6 @@ def assemble(
         else:
             meaning = np.zeros((1, Encoder.DIMENSION), np.float32)
         views = Views(meaning, knowledge.sound.encode([query]))
-    with clock.stage("personal"):
-        own = personal()
     shared = knowledge.shared if use_shared else None
     with clock.stage("retrieve"):
         completions, compositions, name = (), (), None

@@ -135,7 +135,6 @@ def write_bundle(
             "files": files,
         }
         (draft / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
-        os.chmod(draft, 0o755)
         for path in [*_files(draft).values(), draft / MANIFEST, draft]:
             _sync(path)
         before_swap(draft)

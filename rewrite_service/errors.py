@@ -5,8 +5,10 @@ RewriteError
 ├── Overloaded         too much under way; shed at the door
 ├── NotReady           no bundle is loaded yet
 ├── BundleError        a bundle cannot be used: a part is missing, altered or of another schema
-├── LogError           too many malformed lines, or a log that cannot be read
 └── StoreError         the state store failed
+
+Settings and the load test have errors of their own beside their code; logs have `mining.reader.LogError`, outside this
+tree, since mining knows nothing of the service.
 """
 
 from __future__ import annotations

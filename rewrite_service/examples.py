@@ -182,7 +182,7 @@ def examples(
                     made = assemble(
                         turn.request,
                         turns[max(0, i - 8) : i],
-                        lambda own=own, on=use_personal: own if on else None,
+                        own if use_personal else None,
                         knowledge,
                         use_shared=use_shared,
                     )

@@ -110,14 +110,14 @@ class Pipeline:
     ) -> tuple[Decision, Candidate | None]:
         if not clock.fits("rank", RANK_COST_S):
             return self._pass(Reason.OUT_OF_TIME, clock), None
-        with clock.stage("state"):
+        with clock.stage("personal"):
             state = self._state(request.user_id, clock)
         recent = _before(state.recent, request) if state else ()
         own = state.layer if state and Layer.PERSONAL in layers else None
         x = assemble(
             request,
             recent,
-            lambda: own,
+            own,
             self._bundle.knowledge,
             use_shared=Layer.GLOBAL in layers,
             clock=clock,

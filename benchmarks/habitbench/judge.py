@@ -36,9 +36,13 @@ def main() -> int:
     parser.add_argument("--build-seconds", type=int, required=True)
     parser.add_argument("--replay-seconds", type=int, required=True)
     parser.add_argument("--results", type=Path, help="file that gets figures, command and date")
+    parser.add_argument("--layer-alone", action="append", default=[], metavar="NAME=FILE", help="figures of one layer")
     given = parser.parse_args()
 
     figures = json.loads(given.figures.read_text())
+    alone = {name: json.loads(Path(file).read_text()) for name, file in (a.split("=", 1) for a in given.layer_alone)}
+    for name, of in alone.items():
+        print(f"habitbench: {name} alone: reduction {of['reduction']:.3f}, win_loss {of['win_loss']:.2f}")
     if given.results:
         record = {
             "command": COMMAND,
@@ -48,6 +52,7 @@ def main() -> int:
             "build_seconds": given.build_seconds,
             "replay_seconds": given.replay_seconds,
             "figures": figures,
+            "one_layer_alone": alone,
         }
         given.results.parent.mkdir(parents=True, exist_ok=True)
         given.results.write_text(json.dumps(record, indent=2) + "\n")

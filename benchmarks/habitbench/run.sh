@@ -35,5 +35,16 @@ replay_s=$((SECONDS - started))
 export PYTHONDONTWRITEBYTECODE=1 # the data's folder is not ours to write to
 step $bin/python "$data/evaluate.py" "$work/predictions.jsonl"
 $bin/python "$data/evaluate.py" "$work/predictions.jsonl" --json >"$work/figures.json"
+
+# Each layer alone is only of interest to whoever reads the results.
+alone=()
+if [ -n "$results" ]; then
+  for layer in global personal; do
+    step $bin/query-rewrite replay --bundle "$work/bundle" --requests "$data/dev_requests.jsonl.gz" \
+      --history "$data/dev_log.jsonl.gz" --out "$work/$layer.jsonl" --layers $layer
+    $bin/python "$data/evaluate.py" "$work/$layer.jsonl" --json >"$work/$layer.json"
+    alone+=(--layer-alone "$layer=$work/$layer.json")
+  done
+fi
 $bin/python benchmarks/habitbench/judge.py "$work/figures.json" --build-seconds "$build_s" --replay-seconds "$replay_s" \
-  --min-reduction "${MIN_REDUCTION:-0.25}" --min-win-loss "${MIN_WIN_LOSS:-8.5}" ${results:+--results "$results"}
+  --min-reduction "${MIN_REDUCTION:-0.25}" --min-win-loss "${MIN_WIN_LOSS:-8.5}" ${results:+--results "$results"} "${alone[@]}"

@@ -109,7 +109,7 @@ def put_together(
     made = assemble(
         asked,
         list(past)[-8:],
-        lambda: knowledge.personal_layer(past) if personal else None,
+        knowledge.personal_layer(past) if personal else None,
         knowledge,
         use_shared=shared,
     )
@@ -264,7 +264,7 @@ def test_values_stay_in_their_ranges(
         query, NOW_S, alternatives=tuple(heard), asr_confidence=confidence, channel=channel, context=Context(room="den")
     )
     past = turns_of("ann", told)
-    made = assemble(asked, past[-8:], lambda: knowledge.personal_layer(past), knowledge)
+    made = assemble(asked, past[-8:], knowledge.personal_layer(past), knowledge)
     if made is None:
         return
     x = features(made)

@@ -16,7 +16,7 @@ from ranker.policy import Policy, Tally, Trial, Verdict, choose, judge, tally
 from retriever.candidates import Candidate
 from retriever.interaction import Interpretation
 
-MARGINS = (-1.0, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+MARGINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 sixteenths = st.integers(0, 16).map(lambda n: n / 16)  # sums of these are exact
 verdicts = st.builds(Verdict, st.sampled_from([None, 1, 1, 1]), sixteenths, sixteenths, sixteenths)
