@@ -7,12 +7,13 @@ to the app; e.g. Ponnusamy et al. 2019, "Feedback-based self-learning in large-s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from mining.rephrases import REPHRASE_WINDOW_MS, same_goal
+from mining.reactions import PUBLISHED, After, Reactions, Signals
+from mining.rephrases import REPHRASE_WINDOW_MS, same_goal, still_pursued
 from mining.sessions import sessions
 from retriever.interaction import Channel, Explicit, Interaction, Outcome
 from retriever.normalise import normalise
@@ -31,19 +32,6 @@ class Signal(StrEnum):
     BARGE_IN = "barge_in"
 
 
-# The probability that a turn with this signal failed, strongest signal first; the first one present decides.
-# Orders of magnitude as published for such signals, not fitted to any log: they only need to be on the right side.
-_STRENGTH: tuple[tuple[Signal, float], ...] = (
-    (Signal.NO_MATCH, 1.0),
-    (Signal.ERROR, 1.0),
-    (Signal.REPHRASED, 0.95),
-    (Signal.EXPLICIT_NO, 0.9),
-    (Signal.EXPLICIT_YES, 0.02),
-    (Signal.APP_FOLLOW_UP, 0.8),
-    (Signal.REPEATED, 0.7),
-    (Signal.BARGE_IN, 0.4),
-)
-_QUIET = 0.05
 FAILED = 0.5
 """From this probability on a turn counts as failed."""
 
@@ -84,22 +72,31 @@ def _own_signals(turn: Interaction) -> set[Signal]:
     return out
 
 
-def _probability(signals: set[Signal]) -> float:
-    return next((p for signal, p in _STRENGTH if signal in signals), _QUIET)
-
-
 def _gap_ms(a: Interaction, b: Interaction) -> int:
     return b.request.timestamp_ms - a.request.timestamp_ms
 
 
-def assess(turns: Sequence[Interaction]) -> list[TurnEvidence]:
-    """Evidence for each of one user's turns, in time order; from these turns alone, so online it grows as they come."""
+def assess(turns: Sequence[Interaction], reactions: Reactions = PUBLISHED) -> list[TurnEvidence]:
+    """Evidence for each of one user's turns, in time order; from these turns alone, so online it grows as they come.
+
+    `reactions`: what the users of this assistant do after right and wrong answers.
+    """
     out: list[TurnEvidence | None] = [None] * len(turns)
     habits = _habitual_repairs(turns)
     for span in sessions(turns):
         for i in reversed(span):  # backwards, so that a repair is judged before what it repairs
-            out[i] = _assess_one(turns, out, i, span, habits)
+            out[i] = _assess_one(turns, out, i, span, habits, reactions)
     return [e for e in out if e is not None]
+
+
+def learn_reactions(people: Iterable[Sequence[Interaction]]) -> Reactions:
+    """What users do after right and wrong answers, from everybody's turns (each user's in time order)."""
+    seen = []
+    for turns in people:
+        for turn, e in zip(turns, assess(turns), strict=True):
+            if turn.interpretation is not None and turn.outcome is Outcome.OK:
+                seen.append(Signals.of(turn.feedback, _after(e.signals)))
+    return Reactions.fit(seen)
 
 
 def _habitual_repairs(turns: Sequence[Interaction]) -> set[tuple[str, str]]:
@@ -122,6 +119,7 @@ def _assess_one(
     i: int,
     span: range,
     habits: set[tuple[str, str]],
+    reactions: Reactions,
 ) -> TurnEvidence:
     turn = turns[i]
     signals = _own_signals(turn)
@@ -136,7 +134,10 @@ def _assess_one(
         again = texts[0] == texts[1]
         if k == i + 1 and again and turns[k].interpretation == turn.interpretation:
             signals.add(Signal.REPEATED)
-        if not later.failed and (texts in habits or same_goal(turn, turns[k], context)):
+        # The turns between, if any, must be attempts at the same.
+        direct = all(done[j].goal == k for j in range(i + 1, k))  # type: ignore[union-attr]
+        pursued = same_goal(turn, turns[k], context) and (direct or still_pursued(turn, turns[k]))
+        if not later.failed and (texts in habits or pursued):
             goal = k
             break
         if again and later.goal is not None:  # the same words, repaired further on
@@ -146,5 +147,13 @@ def _assess_one(
         signals.add(Signal.REPHRASED)
         if turns[goal].request.channel is not Channel.VOICE and turn.request.channel is Channel.VOICE:
             signals.add(Signal.APP_FOLLOW_UP)
-    defect = _probability(signals)
+    defect = 1.0
+    if turn.interpretation is not None and turn.outcome is Outcome.OK:
+        defect = reactions.failed(Signals.of(turn.feedback, _after(signals)))
     return TurnEvidence(frozenset(signals), defect, goal if defect >= FAILED else None)
+
+
+def _after(signals: Set[Signal]) -> After:
+    if Signal.REPHRASED in signals:
+        return After.REPAIRED
+    return After.REPEATED if Signal.REPEATED in signals else After.OTHER

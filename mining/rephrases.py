@@ -20,6 +20,7 @@ REPHRASE_WINDOW_MS = 120_000
 
 AFFINITY_AFTER_FAILURE = 0.5
 AFFINITY_AFTER_ANSWER = 0.55
+AFFINITY_TYPED_LATER = 0.35
 SOUNDS_ALIKE = 0.6
 
 
@@ -39,6 +40,16 @@ def _says_it_again(a: str, b: str) -> bool:
         return bool(new)
     alike = fuzz.ratio(sound_key(" ".join(lost)), sound_key(" ".join(new))) / 100
     return alike >= SOUNDS_ALIKE
+
+
+def still_pursued(failed: Interaction, later: Interaction) -> bool:
+    """Whether `later` is plainly about the same thing as `failed`, though other turns came between that were not: what
+    differs in the words sounds alike, or one was typed and the texts are not unlike. Whoever gives up and goes on asks
+    in the same frames ("play music by ..."), so that likeness of whole texts says too little here."""
+    a, b = normalise(failed.request.query), normalise(later.request.query)
+    if later.request.channel is not Channel.VOICE and failed.request.channel is Channel.VOICE:
+        return affinity(a, b) >= AFFINITY_TYPED_LATER
+    return _says_it_again(a, b)
 
 
 def _fills_in(before: Interaction, after: Interaction) -> bool:

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mining.defects import TurnEvidence, assess
+from mining.reactions import PUBLISHED, Reactions
 from retriever.evidence import Repair, TextEvidence
-from retriever.interaction import Interaction
+from retriever.interaction import Interaction, Outcome
 from retriever.normalise import normalise, word_pairs
 
 
@@ -51,13 +52,16 @@ def collect(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]
                 if target and target != text:
                     repairs[text, target][0] += 1
                     repaired.add((text, target))
+            screen = turn.request.context.has_screen
+            if turn.interpretation is not None and turn.outcome is Outcome.OK:
+                row.understood[screen][turn.interpretation] += 1
             if e.failed or turn.interpretation is None:
                 continue
             succeeded.add(text)
             stamp = turn.request.timestamp_ms
             row.last_success_ms = max(row.last_success_ms, stamp)
             row.success_ms.append(stamp)
-            row.readings[turn.request.context.has_screen][turn.interpretation] += 1
+            row.readings[screen][turn.interpretation] += 1
             out.words.update(text.split())
             out.word_pairs.update(word_pairs(text))
             for _, value in turn.interpretation.slots:
@@ -73,12 +77,9 @@ def collect(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]
     return out
 
 
-def personal_tables(turns: Sequence[Interaction]) -> tuple[Tables, list[TurnEvidence]]:
+def personal_tables(
+    turns: Sequence[Interaction], reactions: Reactions = PUBLISHED
+) -> tuple[Tables, list[TurnEvidence]]:
     """One person's tables and the evidence of each of their turns."""
-    evidence = assess(turns)
+    evidence = assess(turns, reactions)
     return collect([(turns, evidence)]), evidence
-
-
-def global_tables(turns: Mapping[str, Sequence[Interaction]]) -> Tables:
-    """Everybody's tables. `turns`: by user, each in time order."""
-    return collect((theirs, assess(theirs)) for theirs in turns.values())

@@ -8,7 +8,7 @@ learns where to send it). `ranker.feature_names` says what each one is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,15 +20,20 @@ from retriever.candidates import Candidate
 from retriever.completion import gap_values
 from retriever.evidence import DAY_MS, HOUR_MS, success_rate
 from retriever.global_layer import GlobalLayer
-from retriever.interaction import Channel, Request
+from retriever.hearing import Hearing
+from retriever.interaction import Channel, Interpretation, Request
 from retriever.normalise import normalise, word_pairs
 from retriever.personal_layer import Habit, PersonalLayer
-from retriever.sound import sound_key
+from retriever.pronunciation import pronounce
+from retriever.sound import sound_classes, sound_key
 
 NAN = float("nan")
 
 _COLUMN = {name: i for i, name in enumerate(NAMES)}
 _FIRST_CANDIDATE = len(QUERY_FEATURES)
+_SHARPNESS = 0.5
+_COSTS = {"heard_cost": 5.0, "heard_values_cost": 5.0}
+"""Features of which less is better, and what counts as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class NameInFrame:
 @dataclass(frozen=True, slots=True)
 class FeatureInput:
     """All that a request's features are computed from. `query`: normal form, not empty. `candidates[0]` is the query
-    itself. A layer turned off is None, and leaves no trace in any feature."""
+    itself. A layer turned off is None, and leaves no trace in any feature. `hearing`: part of the trained model."""
 
     request: Request
     query: str
@@ -52,6 +57,7 @@ class FeatureInput:
     situation: Situation
     personal: PersonalLayer | None
     shared: GlobalLayer | None
+    hearing: Hearing
     name: NameInFrame | None = None
 
 
@@ -110,6 +116,7 @@ def _query_features(x: FeatureInput, alternatives: list[str]) -> list[float]:
             alternative_own = max(_log1p(e.successes) if e else 0.0 for e in found)
     name = (x.name.frames, _log1p(x.name.people), _log1p(x.name.times)) if x.name else (0, NAN, NAN)
     habit = _habit(x, x.candidates[0])
+    ambient = gap_values(request.context, None).values()
     likeness = [fuzz.ratio(query, a) for a in alternatives]
     return [
         len(words),
@@ -124,7 +131,10 @@ def _query_features(x: FeatureInput, alternatives: list[str]) -> list[float]:
         *shared,
         *name,
         NAN if x.personal is None else _log1p(habit.successes if habit else 0.0),
-        *own,
+        *own[:4],
+        x.candidates[0].agreement,
+        _in_situation(x.candidates[0].reading, ambient),
+        own[4],
         s.previous_gap_s,
         float(s.previous_failed),
         float(s.previous_rejected),
@@ -148,12 +158,14 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
     answered = {normalise(v) for _, v in x.situation.answered.slots} if x.situation.answered else set()
     heard = set(values[0])
     meanings = _meanings(x)
-    ambient = [v for k, v in gap_values(x.request.context, None).items()]
-    query_words, query_sound = set(x.query.split()), sound_key(x.query)
-    sounds = [sound_key(text) for text in texts]
+    rarest = _rarest_pairs(x, texts)
+    ambient = list(gap_values(x.request.context, None).values())
+    query_words, query_sound = set(x.query.split()), sound_classes(x.query)
+    sounds = [sound_classes(text) for text in texts]
+    hearing = _hearing(x, texts, values)
     nearest = zip(
         _best_likeness(texts, alternatives),
-        _best_likeness(sounds, [sound_key(a) for a in alternatives]),
+        _best_likeness(sounds, [sound_classes(a) for a in alternatives]),
         strict=True,
     )
     query_reading = x.candidates[0].reading
@@ -195,27 +207,36 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
                 repaired / repair_total if repair_total else NAN,
                 c.global_repair,
                 *next(meanings),
+                *next(hearing),
+                c.agreement,
+                _in_situation(c.reading, ambient),
+                next(rarest),
             query_reading is not None and c.reading == query_reading,
                 c.reading is not None,
                 len(vs),
                 sum(v in x.personal.slot_values for v in vs) / len(vs) if vs and x.personal is not None else NAN,
                 _log1p(min(counts)) if counts and x.shared is not None else NAN,
                 sum(fuzz.partial_ratio(v, x.query) for v in vs) / len(vs) / 100 if vs else NAN,
-                sum(fuzz.partial_ratio(sound_key(v), query_sound) for v in vs) / len(vs) / 100 if vs else NAN,
+                sum(fuzz.partial_ratio(sound_classes(v), query_sound) for v in vs) / len(vs) / 100 if vs else NAN,
                 sum(v in heard for v in vs) / len(vs) if vs and query_reading is not None else NAN,
             sum(v in answered for v in vs) / len(vs) if vs else NAN,
                 sum(f" {a} " in f" {c.text} " and f" {a} " not in f" {x.query} " for a in ambient),
                 c.text == x.situation.previous,
                 c.text in x.situation.failed_texts,
                 c.text == x.situation.answered_text,
+            x.situation.answered is not None and c.reading == x.situation.answered,
                 _log1p(c.completion.support) if c.completion else 0.0,
                 c.completion.precision if c.completion else NAN,
             c.completion.steps_back if c.completion else NAN,
+            c.completion.heard_rank if c.completion else made.heard_rank if made else NAN,
             made is not None,
-            made.sound if made else NAN,
+            made.cost if made else NAN,
+            made.posterior if made else NAN,
             fuzz.ratio(made.rest, made.fragment.text) / 100 if made else NAN,
             _log1p(made.fragment.people) if made else 0.0,
             made is not None and made.own,
+                0.0,
+                0.0,
                 0.0,
                 0.0,
                 0.0,
@@ -242,6 +263,44 @@ def _meanings(x: FeatureInput) -> Iterator[tuple[float, float]]:
             yield (NAN, NAN)
         else:
             yield tuple(next(counts))
+
+
+def _in_situation(reading: Interpretation | None, ambient: Iterable[str]) -> float:
+    """How many of the situation's names (room, place, device that is on) the reading's values hold; NaN unknown."""
+    if reading is None:
+        return NAN
+    values = [f" {normalise(v)} " for _, v in reading.slots]
+    return float(sum(any(f" {a} " in v for v in values) for a in ambient))
+
+
+def _hearing(x: FeatureInput, texts: Sequence[str], values: Sequence[Sequence[str]]) -> Iterator[tuple[float, ...]]:
+    """For each candidate, the cost of hearing the query for all of it, and for the values in its words alone, wherever
+    they stand, in nats a phoneme; the former in nats; and its share of all candidates' probabilities by it."""
+    heard = pronounce(x.query)
+    whole = [pronounce(text) for text in texts]
+    said = [[pronounce(v) for v in vs if f" {v} " in f" {text} "] for text, vs in zip(texts, values, strict=True)]
+    costs, parts = x.hearing.compare(heard, whole, [s for ss in said for s in ss])
+    part = iter(parts.tolist())
+    likely = np.exp(-_SHARPNESS * costs)
+    likely[0] = 0.0  # the query itself costs nothing, and is no rival
+    share = likely / max(float(likely.sum()), 1e-12)
+    for cost, portion, sounds, ss in zip(costs.tolist(), share.tolist(), whole, said, strict=True):
+        total = sum(next(part) for _ in ss)
+        length = sum(map(len, ss))
+        yield cost / max(1, len(heard), len(sounds)), total / length if length else NAN, cost, portion
+
+
+def _rarest_pairs(x: FeatureInput, texts: Sequence[str]) -> Iterator[float]:
+    """For each candidate, log1p of how often its rarest pair of words stood in a request that worked; NaN unknown."""
+    pairs = [word_pairs(text) for text in texts]
+    if x.shared is None:
+        yield from [NAN] * len(texts)
+        return
+    counts = np.log1p(x.shared.word_pair_counts([pair for ps in pairs for pair in ps])).tolist()
+    at = 0
+    for ps in pairs:
+        yield min(counts[at : at + len(ps)])
+        at += len(ps)
 
 
 def _habit(x: FeatureInput, c: Candidate) -> Habit | None:
@@ -289,8 +348,12 @@ def _leads(out: np.ndarray) -> None:
         ("sound_lead", "likeness_sound"),
         ("meaning_lead", "cosine_meaning"),
         ("success_lead", "own_successes_of"),
+        ("heard_lead", "heard_cost"),
+        ("heard_values_lead", "heard_values_cost"),
     ):
         column = np.nan_to_num(out[1:, _COLUMN[of]], nan=0.0)
+        if of in _COSTS:
+            column = -np.nan_to_num(out[1:, _COLUMN[of]], nan=_COSTS[of])
         out[0, _COLUMN[lead]] = NAN
         if len(column) == 1:
             out[1, _COLUMN[lead]] = column[0]

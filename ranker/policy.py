@@ -4,61 +4,105 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
 from ranker.calibration import Calibration
-from ranker.model import NEEDLESS, WIN
+from ranker.model import NEEDLESS, WIN, WRONG
 from retriever.candidates import Candidate
 
-MARGINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-"""Bounds tried. Never below 0: a rewrite that is less likely right than leaving the query alone is no choice."""
+MARGINS = (-1.0, 0.0, 0.2, 0.4)
+LEAST_WINS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+"""Bounds tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`best`: index of the best rewrite among the candidates, None without any. `probability`: that it wins, 0 to 1,
-    calibrated. `runner_up`: the same of the best rewrite that means something else. `leave`: probability that the
-    query serves as it is. `margin`: `probability` less the larger of the two."""
+    """`best`: index of the candidate likeliest to win, None without any. `probability`: that asking it helps rather
+    than harms, 0 to 1, calibrated: wins to wins and harms, since a rewrite that changes nothing does neither. `win`:
+    that it helps, harms or changes nothing: the share in which it helps, 0 to 1. `runner_up`: the same of the
+    likeliest that means something else. `leave`: that the query serves as it is."""
 
     best: int | None
     probability: float
+    win: float
     runner_up: float
     leave: float
 
     @property
     def margin(self) -> float:
-        return self.probability - max(self.runner_up, self.leave)
+        """How far the best is ahead of what means something else, -1 to 1."""
+        return self.win - self.runner_up
 
 
-def judge(candidates: Sequence[Candidate], outcome: np.ndarray, calibration: Calibration) -> Verdict:
-    """`outcome`: (candidates, 3) from `RankerModel.predict`; `candidates[0]` is the query itself."""
-    leave = float(outcome[0, NEEDLESS])
+_RIVALRY = 0.5
+"""The model judges each candidate alone. Where two of different meaning both seem to win, one of them cannot: so much
+of the rival's probability counts against the best (compared on held-out days of a log)."""
+
+
+def helps(win: float, wrong: float, runner_up: float) -> float:
+    """Wins to wins and harms, 0 to 1, not calibrated, from the best candidate's probabilities and its rival's of
+    winning; 0 where it can do neither."""
+    return win / (win + wrong + _RIVALRY * runner_up) if win > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The candidate likeliest to win, by its index, with its probabilities and its rival's."""
+
+    index: int
+    win: float
+    wrong: float
+    runner_up: float
+
+    @property
+    def score(self) -> float:
+        return helps(self.win, self.wrong, self.runner_up)
+
+
+def best_of(candidates: Sequence[Candidate], outcome: np.ndarray) -> Best | None:
+    """`outcome`: (candidates, 3) from `RankerModel.predict`; `candidates[0]` is the query itself. None without any."""
     if len(candidates) == 1:
-        return Verdict(None, 0.0, 0.0, leave)
-    win = calibration.apply(outcome[1:, WIN])
-    # Raw scores order candidates where calibration has levelled them.
-    best = int(np.lexsort((-outcome[1:, WIN], -win))[0]) + 1
+        return None
+    win = outcome[1:, WIN]
+    best = int(win.argmax()) + 1
     reading = candidates[best].reading
     rivals = [
         float(win[i - 1])
         for i in range(1, len(candidates))
         if i != best and (reading is None or candidates[i].reading != reading)
     ]
-    return Verdict(best, float(win[best - 1]), max(rivals, default=0.0), leave)
+    return Best(best, float(win[best - 1]), float(outcome[best, WRONG]), max(rivals, default=0.0))
+
+
+def judge(candidates: Sequence[Candidate], outcome: np.ndarray, calibration: Calibration) -> Verdict:
+    """`outcome`: (candidates, 3) from `RankerModel.predict`; `candidates[0]` is the query itself."""
+    leave = float(outcome[0, NEEDLESS])
+    best = best_of(candidates, outcome)
+    if best is None:
+        return Verdict(None, 0.0, 0.0, 0.0, leave)
+    return Verdict(best.index, float(calibration.apply(best.score)), best.win, best.runner_up, leave)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When to rewrite: `threshold` on the calibrated probability, `margin` over the best different option. Chosen by
-    `choose` on held-out days."""
+    """When to rewrite: `threshold` on the probability that it helps rather than harms, `least_win` on the probability
+    that it helps at all (what is needless otherwise), `margin` over the best different option. Chosen by `choose` on
+    held-out days."""
 
     threshold: float = 0.9
-    margin: float = 0.0
+    least_win: float = 0.5
+    margin: float = -1.0
     calibration: Calibration = field(default_factory=Calibration)
 
     def accepts(self, verdict: Verdict) -> bool:
-        return verdict.best is not None and verdict.probability >= self.threshold and verdict.margin >= self.margin
+        return (
+            verdict.best is not None
+            and verdict.probability >= self.threshold
+            and verdict.win >= self.least_win
+            and verdict.margin >= self.margin
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +160,18 @@ def choose(
     best, best_gain = Policy(threshold=1.01, calibration=calibration), 0.0
     columns = np.array(
         [
-            (t.verdict.probability, t.verdict.margin, t.win, t.loss, t.missed, t.needless)
+            (t.verdict.probability, t.verdict.win, t.verdict.margin, t.win, t.loss, t.missed, t.needless)
             for t in trials
             if t.verdict.best is not None
         ],
         dtype=float,
-    ).reshape(-1, 6)
-    order = np.argsort(-columns[:, 0], kind="stable")
-    columns = columns[order]
-    for margin in MARGINS:
-        kept = columns[columns[:, 1] >= margin]
+    ).reshape(-1, 7)
+    columns = columns[np.argsort(-columns[:, 0], kind="stable")]
+    for least_win, margin in product(LEAST_WINS, MARGINS):
+        kept = columns[(columns[:, 1] >= least_win) & (columns[:, 2] >= margin)]
         if not len(kept):
             continue
-        win, loss, missed, needless = np.cumsum(kept[:, 2:], axis=0).T
+        win, loss, missed, needless = np.cumsum(kept[:, 3:], axis=0).T
         # A threshold takes all cases of equal probability or none.
         ends = np.append(np.flatnonzero(np.diff(kept[:, 0])), len(kept) - 1)
         allowed = (win >= wins_per_harm * np.maximum(1.0, loss + missed)) & (needless <= max_needless * len(trials))
@@ -137,5 +180,5 @@ def choose(
             end = ends[int(gain.argmax())]
             best_gain = float(gain.max())
             below = kept[end + 1, 0] if end + 1 < len(kept) else 0.0
-            best = Policy(float((kept[end, 0] + below) / 2), margin, calibration)
+            best = Policy(float((kept[end, 0] + below) / 2), least_win, margin, calibration)
     return best

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retriever.completion import Completion
 from retriever.evidence import TextEvidence
-from retriever.fragments import Composition
+from retriever.fragments import MAX_COST, Composition
 from retriever.global_layer import GlobalLayer, GlobalText
 from retriever.interaction import Interpretation
 from retriever.personal_layer import PersonalLayer
@@ -15,8 +16,6 @@ from retriever.views import Views
 
 PERSONAL_K = 12
 GLOBAL_K = 16
-COMPOSED_AHEAD = 0.3
-"""A fragment is compared without the frame that all texts share, so its cosine is lower than a whole text's."""
 MAX_CANDIDATES = 32
 """Work a request is bounded: the nearest are kept."""
 
@@ -26,13 +25,15 @@ class Candidate:
     """A text that might replace the query, with what each layer knows of it.
 
     `reading`: what the assistant is expected to make of it on this device; None where nobody knows.
+    `agreement`: share of the turns that said it and were understood just so, NaN where nobody said it.
     `meaning`, `sound`: cosines to the query (-1 to 1; 0 where not computed). `personal_repair`, `global_repair`:
     cosine by sound of the query to the nearest query that this text repaired, 0 where there is none.
-    `completion`, `composition`: how it was made from the query, where it was.
+    `completion`, `composition`: how it was made from the query, where it was. `hypothesis`: the recogniser's own.
     """
 
     text: str
     reading: Interpretation | None = None
+    agreement: float = math.nan
     personal: TextEvidence | None = None
     shared: GlobalText | None = None
     completion: Completion | None = None
@@ -41,14 +42,16 @@ class Candidate:
     sound: float = 0.0
     personal_repair: float = 0.0
     global_repair: float = 0.0
+    hypothesis: bool = False
     is_query: bool = False
 
     @property
     def nearness(self) -> float:
         """How near the query by whichever way it was found; orders candidates when there are too many."""
         completed = 1.0 if self.completion else 0.0
-        composed = self.composition.sound + COMPOSED_AHEAD if self.composition else 0.0
-        return max(self.meaning, self.sound, self.personal_repair, self.global_repair, completed, composed)
+        composed = 1.0 - self.composition.cost / MAX_COST if self.composition else 0.0
+        heard = 0.9 if self.hypothesis else 0.0
+        return max(self.meaning, self.sound, self.personal_repair, self.global_repair, completed, composed, heard)
 
 
 def gather(
@@ -59,11 +62,12 @@ def gather(
     shared: GlobalLayer | None,
     completions: Sequence[Completion] = (),
     compositions: Sequence[Composition] = (),
+    hypotheses: Sequence[str] = (),
 ) -> list[Candidate]:
     """The query itself first (leaving it alone), then the candidates of both layers, nearest first, each text once.
 
     `query`: normal form, not empty. `views`: its vectors, one row; a missing meaning view (all zeros) finds by sound
-    alone. `personal`, `shared`: None turns a layer off.
+    alone. `personal`, `shared`: None turns a layer off. `hypotheses`: what else the recogniser may have heard.
     """
     found: dict[str, Candidate] = {}
 
@@ -97,7 +101,11 @@ def gather(
         if c.completion is None:
             c.completion = completion
     for composition in compositions:
-        candidate(composition.text).composition = composition
+        c = candidate(composition.text)
+        if c.composition is None:
+            c.composition = composition
+    for text in hypotheses:
+        candidate(text).hypothesis = True
     found.pop(query, None)
     nearest = sorted(found.values(), key=lambda c: -c.nearness)[:MAX_CANDIDATES]
     leave = Candidate(query, meaning=1.0, sound=1.0, is_query=True)
@@ -109,13 +117,13 @@ def gather(
     for c in out:
         if personal is not None:
             c.personal = personal.texts.get(c.text)
-        c.reading = _reading(c, has_screen)
+        c.reading, c.agreement = _reading(c, has_screen)
     return out
 
 
-def _reading(c: Candidate, has_screen: bool) -> Interpretation | None:
+def _reading(c: Candidate, has_screen: bool) -> tuple[Interpretation | None, float]:
     """The user's own experience with the text, else everybody's, else what it was made to mean."""
-    own = c.personal.reading(has_screen) if c.personal else None
-    everybody = c.shared.reading(has_screen) if c.shared else None
-    made = c.completion.reading if c.completion else c.composition.fragment.reading if c.composition else None
-    return own or everybody or made
+    for known in (c.personal, c.shared):
+        if known is not None and (reading := known.reading(has_screen)) is not None:
+            return reading, known.agreement(has_screen)
+    return c.completion.reading if c.completion else c.composition.reading if c.composition else None, math.nan

@@ -25,7 +25,8 @@ MAX_COMPLETIONS = 6
 class Completion:
     """A query made whole. `support`: people behind the rule; `precision`: share of its firings, in the log, that gave
     what the user then asked for, 0 to 1; `rest`: the part of the query that filled a gap, "" where none did;
-    `steps_back`: how many answered turns lie between the one that filled a gap and the request."""
+    `steps_back`: how many answered turns lie between the one that filled a gap and the request; `heard_rank`: 0 where
+    made of the query, n where of the recogniser's nth other hypothesis."""
 
     text: str
     reading: Interpretation | None
@@ -33,6 +34,7 @@ class Completion:
     precision: float
     rest: str = ""
     steps_back: int = 0
+    heard_rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)

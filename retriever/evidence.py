@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -18,7 +19,8 @@ class TextEvidence:
     `attempts`: turns that said it. `successes`: of these, how many served their user, expected (defect probabilities
     summed), 0 to `attempts`. `people`: how many said it with success. `last_success_ms`: 0 where never. `success_ms`:
     the times of the successes (one person's record only). `readings`: what the assistant made of it when it served,
-    without and with a screen, since the same words may mean a song here and a film there.
+    without and with a screen, since the same words may mean a song here and a film there. `understood`: the same
+    whether it served or not, which is what the assistant will make of it again.
     """
 
     text: str
@@ -31,11 +33,21 @@ class TextEvidence:
         default_factory=lambda: (Counter(), Counter())
     )
 
+    understood: tuple[Counter[Interpretation], Counter[Interpretation]] = field(
+        default_factory=lambda: (Counter(), Counter())
+    )
+
     def reading(self, has_screen: bool) -> Interpretation | None:
         """The most usual reading on such a device; where there is none, the most usual on the other kind."""
-        counts = self.readings[has_screen] or self.readings[not has_screen]
+        counts = self.understood[has_screen] or self.understood[not has_screen]
         # The order of insertion breaks ties, which is the order of time.
         return max(counts, key=counts.__getitem__) if counts else None
+
+    def agreement(self, has_screen: bool) -> float:
+        """The share of that reading among all on such a device, 0 to 1: low where it depends on who asks; NaN
+        unknown."""
+        counts = self.understood[has_screen] or self.understood[not has_screen]
+        return max(counts.values()) / counts.total() if counts else math.nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ as vectors and hashes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ from retriever.views import Hits, TextEncoder, Views
 
 MIN_PEOPLE = 2
 _COLUMNS = ("attempts", "successes", "people", "last_success_ms", "reading_no_screen", "reading_screen")
+_AGREEMENT = ("agreement_no_screen", "agreement_screen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,13 @@ class GlobalText:
     people: int
     last_success_ms: int
     readings: tuple[Interpretation | None, Interpretation | None]
+    agreements: tuple[float, float] = (math.nan, math.nan)
 
     def reading(self, has_screen: bool) -> Interpretation | None:
         return self.readings[has_screen] or self.readings[not has_screen]
+
+    def agreement(self, has_screen: bool) -> float:
+        return self.agreements[has_screen if self.readings[has_screen] else not has_screen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +119,15 @@ class GlobalLayer:
             name: np.zeros(len(shared), np.int64 if name == "last_success_ms" else np.float32) for name in _COLUMNS[:4]
         }
         columns |= {name: np.full(len(shared), -1, np.int32) for name in _COLUMNS[4:]}
+        columns |= {name: np.full(len(shared), math.nan, np.float32) for name in _AGREEMENT}
         for row, e in enumerate(shared):
             columns["attempts"][row], columns["successes"][row] = e.attempts, e.successes
             columns["people"][row], columns["last_success_ms"][row] = e.people, e.last_success_ms
             for screen, name in enumerate(_COLUMNS[4:]):
-                if e.readings[screen]:
+                if e.understood[screen]:
                     reading = e.reading(bool(screen))
                     columns[name][row] = reading_ids.setdefault(reading, len(reading_ids))
+                    columns[_AGREEMENT[screen]][row] = e.agreement(bool(screen))
         useful = [r for r in repairs if r.target in row_of]
         sound = SoundSpace.fit(texts)
         key_texts = [e.text for e in shared] + [r.source for r in useful]
@@ -163,7 +171,7 @@ class GlobalLayer:
         return cls(
             texts=PackedStrings.open(directory, "texts"),
             readings=PackedStrings.open(directory, "readings"),
-            columns={name: load(f"column.{name}.npy") for name in _COLUMNS},
+            columns={name: load(f"column.{name}.npy") for name in _COLUMNS + _AGREEMENT},
             keys=load("keys.npy"),
             sound=SoundSpace(load("sound_weights.npy")),
             index=GlobalIndex.open(directory),
@@ -189,6 +197,7 @@ class GlobalLayer:
             people=int(c["people"][row]),
             last_success_ms=int(c["last_success_ms"][row]),
             readings=(self._reading(int(c["reading_no_screen"][row])), self._reading(int(c["reading_screen"][row]))),
+            agreements=(float(c[_AGREEMENT[0]][row]), float(c[_AGREEMENT[1]][row])),
         )
 
     def text_at(self, row: int) -> GlobalText:

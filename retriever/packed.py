@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 
+@lru_cache(maxsize=65536)
 def key_hash(*parts: str) -> int:
     """64-bit hash of a key, the same on every machine (BLAKE2b). Parts are kept apart: ("ab", "c") != ("a", "bc")."""
     return int.from_bytes(
@@ -93,3 +95,37 @@ class HashCounts:
 
     def __len__(self) -> int:
         return len(self.hashes)
+
+
+class PackedMap:
+    """Bytes by hashed key. `hashes`: uint64 (n,), ascending; `blob`, `offsets`: the values one after another."""
+
+    def __init__(self, hashes: np.ndarray, blob: np.ndarray, offsets: np.ndarray) -> None:
+        self._hashes, self._blob, self._offsets = hashes, blob, offsets
+
+    @classmethod
+    def pack(cls, values: Mapping[int, bytes]) -> PackedMap:
+        """`values`: by `key_hash`."""
+        keys = sorted(values)
+        offsets = np.zeros(len(keys) + 1, dtype=np.int32)
+        np.cumsum([len(values[k]) for k in keys], out=offsets[1:])
+        blob = np.frombuffer(b"".join(values[k] for k in keys), dtype=np.uint8)
+        return cls(np.array(keys, dtype=np.uint64), blob, offsets)
+
+    @classmethod
+    def open(cls, directory: Path, name: str) -> PackedMap:
+        return cls(*(_open(directory / f"{name}.{part}.npy") for part in ("hashes", "blob", "offsets")))
+
+    def save(self, directory: Path, name: str) -> None:
+        for part in ("hashes", "blob", "offsets"):
+            np.save(directory / f"{name}.{part}.npy", getattr(self, f"_{part}"))
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def get(self, *key: str) -> bytes | None:
+        wanted = np.uint64(key_hash(*key))
+        at = int(self._hashes.searchsorted(wanted))
+        if at == len(self._hashes) or self._hashes[at] != wanted:
+            return None
+        return self._blob[self._offsets[at] : self._offsets[at + 1]].tobytes()

@@ -1,9 +1,11 @@
 """How a text sounds: a phonetic key, and a dense vector in which texts that sound alike lie near each other.
 
-The recogniser breaks words at other places than the speaker ("dew berry" for "dewberry"), so the key runs over word
-borders. The vector is a hashed bag of n-grams of key and letters (feature hashing with signs, Weinberger et al. 2009,
-"Feature hashing for large scale multitask learning"), weighted by how rare each n-gram is among requests, so that the
-words of a frame ("what's the weather in") weigh less than the name that follows.
+Both go by broad classes of phonemes (one for all vowels, one for "p" and "b", ...), since a recogniser mistakes one
+member of a class for another, and run over word borders, since it breaks words at other places than the speaker ("dew
+berry" for "dewberry"). The vector is a hashed bag of n-grams of classes (feature hashing with signs, Weinberger et al.
+2009, "Feature hashing for large scale multitask learning"), weighted by how rare each n-gram is among requests, so that
+the words of a frame ("what's the weather in") weigh less than the name that follows. `retriever.hearing` compares
+finer.
 """
 
 from __future__ import annotations
@@ -13,31 +15,58 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
-from doublemetaphone import doublemetaphone
+
+from retriever.pronunciation import ALPHABET, PHONEMES, pronounce
 
 DIMENSION = 512
 _BUCKETS = 1 << 15
+_CLASSES = {
+    "a": "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW",
+    "p": "P B",
+    "t": "T D",
+    "k": "K G",
+    "f": "F V TH DH",
+    "s": "S Z SH ZH",
+    "j": "CH JH",
+    "n": "M N NG",
+    "l": "L",
+    "r": "R",
+    "w": "W",
+    "y": "Y",
+    "h": "HH",
+}
+
+
+def _class_table() -> bytes:
+    table = bytearray(256)
+    for name, members in _CLASSES.items():
+        for member in members.split():
+            table[PHONEMES.index(member) + 1] = ord(name)
+    assert all(table[1:ALPHABET])
+    return bytes(table)
+
+
+_CLASS_OF = _class_table()
 
 
 @lru_cache(maxsize=65536)
-def _word_key(word: str) -> str:
-    """Double Metaphone (Lawrence Philips, 2000), first reading; the word itself where that says nothing (digits)."""
-    return doublemetaphone(word)[0] or word.upper()
+def sound_classes(text: str) -> str:
+    """The text in normal form as broad phonetic classes, one letter a phoneme, words run together. "" for ""."""
+    return pronounce(text).translate(_CLASS_OF).decode("ascii")
 
 
 @lru_cache(maxsize=65536)
 def sound_key(text: str) -> str:
-    """The phonetic key of a text in normal form, words run together. "" for ""."""
-    return "".join(_word_key(word) for word in text.split())
+    """The consonants of the text by class, with the vowels that begin words: what is left of it when vowels blur."""
+    words = (sound_classes(word) for word in text.split())
+    return "".join(word[:1] + word[1:].replace("a", "") for word in words)
 
 
 @lru_cache(maxsize=65536)
 def _buckets(text: str) -> np.ndarray:
     """int64 (n,): the hash buckets of the text's n-grams, one entry an occurrence."""
-    key, letters = f"^{sound_key(text)}$", f"^{text.replace(' ', '')}$"
-    grams = [f"k{key[i : i + n]}" for n in (2, 3) for i in range(len(key) - n + 1)]
-    grams += [f"l{letters[i : i + 3]}" for i in range(len(letters) - 2)]
-    grams += [f"w{word}" for word in text.split()]
+    classes = f"^{sound_classes(text)}$" if text else ""
+    grams = [classes[i : i + n] for n in (2, 3) for i in range(len(classes) - n + 1)]
     # crc32, not hash(): the same on every machine and in every process.
     return np.array([zlib.crc32(g.encode()) % _BUCKETS for g in grams], dtype=np.int64)
 

@@ -12,14 +12,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
+from mining.reactions import Reactions
 from ranker.calibration import Calibration
 from ranker.feature_names import NAMES
 from ranker.model import RankerModel
@@ -28,6 +30,7 @@ from retriever.completion import Completer, Rule
 from retriever.encoder import Encoder
 from retriever.fragments import Fragments
 from retriever.global_layer import GlobalLayer
+from retriever.hearing import Hearing
 from retriever.interaction import Interaction
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.assemble import Knowledge
@@ -35,7 +38,7 @@ from rewrite_service.errors import BundleError
 from rewrite_service.exchange import exchange
 from rewrite_service.people_archive import PeopleArchive
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a change makes older bundles unreadable."""
 MANIFEST = "manifest.json"
 SOUND_CACHE_BYTES = 32 << 20
@@ -106,6 +109,8 @@ def write_bundle(
         knowledge.shared.save(draft / "global")
         (draft / "completions.json").write_bytes(orjson.dumps([r.to_record() for r in knowledge.completer.rules]))
         knowledge.fragments.save(draft / "fragments")
+        np.save(draft / "hearing.npy", knowledge.hearing.costs)
+        (draft / "reactions.json").write_bytes(orjson.dumps(asdict(knowledge.reactions)))
         PeopleArchive.write(draft / "people", people, knowledge.meaning)
         model.save(draft / "ranker.txt")
         files = {name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for name, path in _files(draft).items()}
@@ -125,6 +130,7 @@ def write_bundle(
             "built_from": built_from,
             "policy": {
                 "threshold": policy.threshold,
+                "least_win": policy.least_win,
                 "margin": policy.margin,
                 "calibration": {
                     "scores": policy.calibration.scores,
@@ -197,6 +203,8 @@ def open_bundle(place: Path, encoder: Encoder, text_vector_cache_bytes: int) -> 
             GlobalLayer.open(place / "global"),
             Completer(Rule.from_record(r) for r in rules),
             Fragments.open(place / "fragments"),
+            Reactions.of_record(orjson.loads((place / "reactions.json").read_bytes())),
+            Hearing(np.load(place / "hearing.npy", allow_pickle=False)),
             meaning,
             SOUND_CACHE_BYTES,
         )
@@ -207,7 +215,7 @@ def open_bundle(place: Path, encoder: Encoder, text_vector_cache_bytes: int) -> 
             knowledge=knowledge,
             people=PeopleArchive(place / "people"),
             model=RankerModel.open(place / "ranker.txt"),
-            policy=Policy(chosen["threshold"], chosen["margin"], calibration),
+            policy=Policy(chosen["threshold"], chosen["least_win"], chosen["margin"], calibration),
             manifest=manifest,
         )
     except (KeyError, TypeError, ValueError, IndexError, OSError, RuntimeError) as error:

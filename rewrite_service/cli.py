@@ -87,7 +87,7 @@ def build(
         "reduction",
     ):
         table.add_row(name, f"{report[name]:g}")
-    table.add_row("threshold / margin", f"{policy.threshold:.3f} / {policy.margin:.1f}")
+    table.add_row("threshold, least win, margin", f"{policy.threshold:.3f}, {policy.least_win:g}, {policy.margin:g}")
     _console.print(table)
     _console.print(f"bundle {result.version} from {result.turns} turns in {out}")
     if not report["rewrites"]:
@@ -128,21 +128,34 @@ def evaluate(
     bundle: Annotated[Path, typer.Option(help="Directory of the bundle.")],
     log: Annotated[list[Path], typer.Option(help="Turns after those the bundle was built from. Repeatable.")],
     layers: Annotated[str, typer.Option(help="Layers that may speak: personal, global, or both.")] = "personal,global",
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for the report: one page, index.html. It holds texts of users.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Estimate wins and harms of a bundle on a later log, from the log's own signals: no truth is needed.
 
-    Example: `query-rewrite evaluate --bundle var/bundle --log tomorrow.jsonl.gz`
+    Example: `query-rewrite evaluate --bundle var/bundle --log tomorrow.jsonl.gz --report var/report`
     """
     import orjson
 
     from rewrite_service.evaluation import evaluate as run
+    from rewrite_service.evaluation import summary
     from rewrite_service.progress import Progress
 
     chosen = _layers(layers)
+    if report is not None and report.exists() and not report.is_dir():
+        raise typer.BadParameter(f"{report}: is a file; name a folder", param_hint="--report")
     with Progress(quiet).task("evaluating") as step:
-        figures = run(bundle, log, chosen, step)
+        found = run(bundle, log, chosen, step)
+    figures = summary(found.cases)
+    if report is not None:
+        from rewrite_service.report.page import write_report
+
+        page = write_report(found, report, [path.name for path in log])
+        if not as_json:
+            _console.print(f"report in {page}")
     if as_json:
         print(orjson.dumps(figures).decode())
         return

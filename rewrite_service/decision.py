@@ -37,7 +37,8 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class ScoredCandidate:
-    """A candidate as ranked, for `Explain`. `probability`: of a win, 0 to 1, calibrated."""
+    """A candidate as ranked, for `Explain`. `probability`: that it helps, 0 to 1; of the query itself, that it serves
+    as it is."""
 
     text: str
     layer: Layer | None  # None: the query itself, left alone
@@ -50,8 +51,10 @@ class ScoredCandidate:
 class Decision:
     """The answer to one request.
 
-    `text`: the rewrite, None on pass. `probability`: that the best candidate wins, 0 to 1, calibrated (also on pass).
-    `margin`: `probability` minus that of the next best different option, -1 to 1. `layer`: of the best candidate.
+    `text`: the rewrite, None on pass. `probability`: that the best candidate helps rather than harms, 0 to 1,
+    calibrated (also on pass). `margin`: how much likelier it helps than the next best of another meaning, -1 to 1.
+    `win`: that it helps at all, 0 to 1; what is left of it and `probability` is a rewrite that changes nothing.
+    `layer`: of the best candidate.
     `stage_us`: microseconds by stage. `skipped`: stages left out for lack of time or because they failed.
     """
 
@@ -64,6 +67,7 @@ class Decision:
     stage_us: dict[str, int] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     candidates: tuple[ScoredCandidate, ...] = ()
+    win: float = 0.0
 
     @property
     def is_rewrite(self) -> bool:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mining.completions import answered_before, mine_completions
-from mining.defects import TurnEvidence, assess
+from mining.defects import FAILED, TurnEvidence, assess, learn_reactions
 from mining.frames import mine_frames
+from mining.mishearings import learn_hearing
 from mining.rephrases import AFFINITY_AFTER_FAILURE, REPHRASE_WINDOW_MS, affinity
 from mining.tables import collect
 from ranker.features import FeatureInput, features
@@ -36,14 +37,16 @@ _PERSONAL_OFF, _SHARED_OFF = 15, 5
 
 def learn_knowledge(people: Mapping[str, Sequence[Interaction]], meaning: CachedEncoder, min_people: int) -> Knowledge:
     """The global layer and the completion rules from the turns of `people` (by user, in time order)."""
-    assessed = [(turns, assess(turns)) for turns in people.values() if turns]
+    reactions = learn_reactions(people.values())
+    assessed = [(turns, assess(turns, reactions)) for turns in people.values() if turns]
     tables = collect(assessed)
     shared = GlobalLayer.build(
         tables.texts, tables.repairs.values(), tables.words, tables.word_pairs, tables.slot_values, meaning, min_people
     )
     frames, fragments = mine_frames(assessed, min_people)
     composer = Fragments.build(frames, fragments, shared.sound, min_people)
-    return Knowledge.of(shared, mine_completions(assessed, min_people), composer, meaning, SOUND_CACHE_BYTES)
+    rules = mine_completions(assessed, min_people)
+    return Knowledge.of(shared, rules, composer, reactions, learn_hearing(assessed), meaning, SOUND_CACHE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +76,37 @@ def goal_of(
         reached = turns[e.goal]
         return Goal(False, True, normalise(reached.request.query), reached.interpretation)
     if turn.interpretation is None:
+        other = _told_another_time(turns, evidence, i)
+        if other is not None and not _contradicted(turns, i, other, completer):
+            reached = turns[other]
+            return Goal(False, True, normalise(reached.request.query), reached.interpretation)
         return Goal(False, False)
-    if e.failed or turn.feedback.barge_in:
+    if min(e.defect, 1 - e.defect) > UNSURE:
         return None
+    if e.defect >= FAILED:
+        return Goal(False, False)
     return Goal(True, True, normalise(turn.request.query), turn.interpretation)
 
 
+UNSURE = 0.15
+"""A turn that is likelier than this to be the other of right and wrong teaches nothing."""
 SURE_SUPPORT, SURE_PRECISION = 5, 0.7
 """A rule for follow-ups that so many people are behind, and that is right so often, outweighs a single mined repair."""
+
+
+def _told_another_time(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence], i: int) -> int | None:
+    """A turn that reached what this user means by the words of turn `i`, which got no answer and no repair this time:
+    where all the user's repairs of these words agree, and the words are no follow-up on different things."""
+    text = normalise(turns[i].request.query)
+    goals = [
+        e.goal
+        for turn, e in zip(turns, evidence, strict=True)
+        if e.goal is not None and turn.interpretation is None and normalise(turn.request.query) == text
+    ]
+    if not goals or len({turns[goal].interpretation for goal in goals}) > 1:
+        return None
+    alike = affinity(text, normalise(turns[goals[-1]].request.query)) >= AFFINITY_AFTER_FAILURE
+    return goals[-1] if alike else None
 
 
 def _contradicted(turns: Sequence[Interaction], i: int, goal: int, completer: Completer) -> bool:
@@ -92,6 +118,8 @@ def _contradicted(turns: Sequence[Interaction], i: int, goal: int, completer: Co
     sure = [c for c in made if c.support >= SURE_SUPPORT and c.precision >= SURE_PRECISION]
     if not sure:
         return False
+    for heard in turn.request.alternatives:  # "switch it on" may have been "off"
+        made += completer.complete(normalise(heard), turn.request, before)
     text = normalise(reached.request.query)
     return not any(c.text == text or (c.reading and c.reading == reached.interpretation) for c in made)
 
@@ -158,7 +186,8 @@ def examples(
 ) -> Iterator[Example]:
     """Every request of the blocks, block by block. `people`: by user, each in time order. `mask`: turn a layer off for
     a fixed share of the requests (`Example.masked`), as training does."""
-    evidence = {user: assess(turns) for user, turns in people.items()}
+    reactions = learn_reactions(people.values())
+    evidence = {user: assess(turns, reactions) for user, turns in people.items()}
     starts = block_starts(people, blocks)
     for block, (start, stop) in enumerate(zip(starts, [*starts[1:], 1 << 62], strict=True)):
         before = {u: [t for t in turns if t.request.timestamp_ms < start] for u, turns in people.items()}

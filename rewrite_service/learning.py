@@ -15,7 +15,7 @@ import numpy as np
 
 from ranker.calibration import Calibration
 from ranker.model import NEEDLESS, WIN, WRONG, RankerModel
-from ranker.policy import Policy, Trial, choose, judge, tally
+from ranker.policy import Policy, Trial, best_of, choose, judge, tally
 from rewrite_service.examples import Example
 
 HELD_OUT_BLOCKS = 4
@@ -99,18 +99,19 @@ def predict_out_of_time(
         return [j for judged in pool.map(predict, blocks[max(1, len(blocks) - held_out) :]) for j in judged]
 
 
-def _best_win(j: Judged) -> tuple[float, int]:
-    """Score and outcome of the candidate most likely to win."""
-    best = int(j.probabilities[1:, WIN].argmax()) + 1
-    return float(j.probabilities[best, WIN]), int(j.example.outcome[best])
-
-
 def calibrate(judged: Sequence[Judged]) -> Calibration:
-    """From the best candidate of each held-out request whose wish is known."""
-    pairs = [_best_win(j) for j in judged if len(j.probabilities) > 1 and j.example.goal.known]
-    scores = np.array([s for s, _ in pairs])
-    won = np.array([o == WIN for _, o in pairs], dtype=float)
-    return Calibration.fit(scores, won, np.ones(len(pairs)))
+    """From the best candidate of each held-out request whose wish is known and for which a rewrite makes a
+    difference."""
+    scores, won = [], []
+    for j in judged:
+        best = best_of(j.example.candidates, j.probabilities)
+        if best is None or not j.example.goal.known:
+            continue
+        outcome = int(j.example.outcome[best.index])
+        if outcome != NEEDLESS:
+            scores.append(best.score)
+            won.append(float(outcome == WIN))
+    return Calibration.fit(np.array(scores), np.array(won), np.ones(len(scores)))
 
 
 def trial(j: Judged, calibration: Calibration) -> Trial:

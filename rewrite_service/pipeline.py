@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ import structlog
 from ranker.feature_names import NAMES
 from ranker.features import FeatureInput, features
 from ranker.model import NEEDLESS, WIN
-from ranker.policy import Verdict, judge
+from ranker.policy import Policy, Verdict, judge
 from retriever.candidates import Candidate
 from retriever.encoder import Encoder
 from retriever.interaction import Interaction, Request
@@ -48,8 +49,11 @@ _log = structlog.get_logger()
 class Pipeline:
     """A bundle and a store at work. Safe to call from several threads."""
 
-    def __init__(self, bundle: Bundle, store: Store, user_cache_bytes: int = 256 << 20) -> None:
-        self._bundle, self._store = bundle, store
+    def __init__(
+        self, bundle: Bundle, store: Store, user_cache_bytes: int = 256 << 20, policy: Policy | None = None
+    ) -> None:
+        """`policy`: in place of the bundle's own."""
+        self._bundle, self._store, self._policy = bundle, store, policy or bundle.policy
         self._users = UserStates(bundle.people, store, bundle.knowledge, user_cache_bytes)
         self._loading: set[str] = set()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-user")
@@ -112,7 +116,7 @@ class Pipeline:
             return self._pass(Reason.OUT_OF_TIME, clock), None
         with clock.stage("personal"):
             state = self._state(request.user_id, clock)
-        recent = _before(state.recent, request) if state else ()
+        recent = before(state.recent, request) if state else ()
         own = state.layer if state and Layer.PERSONAL in layers else None
         x = assemble(
             request,
@@ -132,8 +136,7 @@ class Pipeline:
             vectors = features(x)
         with clock.stage("predict"):
             outcome = self._bundle.model.predict(vectors)
-        policy = self._bundle.policy
-        verdict = judge(x.candidates, outcome, policy.calibration)
+        verdict = judge(x.candidates, outcome, self._policy.calibration)
         explained = self._explain(x, vectors, outcome, own) if explain else ()
         assert verdict.best is not None
         return self._answer(x, verdict, own, clock, explained), x.candidates[verdict.best]
@@ -177,13 +180,13 @@ class Pipeline:
     ) -> Decision:
         assert verdict.best is not None
         best = x.candidates[verdict.best]
-        policy = self._bundle.policy
+        policy = self._policy
         accepted = policy.accepts(verdict)
         if accepted:
             reason = Reason.CONFIDENT
-        elif verdict.leave >= verdict.probability:
+        elif verdict.win < policy.least_win and verdict.leave >= verdict.win:
             reason = Reason.LEAVE_IS_BETTER
-        elif verdict.probability < policy.threshold:
+        elif verdict.probability < policy.threshold or verdict.win < policy.least_win:
             reason = Reason.BELOW_THRESHOLD
         else:
             reason = Reason.BELOW_MARGIN
@@ -192,6 +195,7 @@ class Pipeline:
             reason=reason,
             probability=verdict.probability,
             margin=verdict.margin,
+            win=verdict.win,
             layer=_layer_of(x, verdict.best, own),
             bundle_version=self.bundle_version,
             stage_us=clock.stage_us,
@@ -208,13 +212,12 @@ class Pipeline:
         self, x: FeatureInput, vectors: np.ndarray, outcome: np.ndarray, own: PersonalLayer | None
     ) -> tuple[ScoredCandidate, ...]:
         added = self._bundle.model.contributions(vectors)
-        win = self._bundle.policy.calibration.apply(outcome[:, WIN])
         made = [
             ScoredCandidate(
                 text=c.text,
                 layer=_layer_of(x, i, own),
                 sources=_sources(c),
-                probability=float(win[i]) if i else float(outcome[0, NEEDLESS]),
+                probability=float(outcome[i, WIN] if i else outcome[0, NEEDLESS]),
                 contributions=tuple(
                     Contribution(name, float(value), float(share))
                     for name, value, share in zip(NAMES, vectors[i], added[i], strict=True)
@@ -225,7 +228,7 @@ class Pipeline:
         return (made[0], *sorted(made[1:], key=lambda c: -c.probability))
 
 
-def _before(recent: Sequence[Interaction], request: Request) -> list[Interaction]:
+def before(recent: Sequence[Interaction], request: Request) -> list[Interaction]:
     """Only what came before the request, however late it is asked; a turn never counts as its own situation."""
     return [
         t
@@ -265,6 +268,8 @@ def open_pipeline(bundle: Path, settings: Settings) -> Pipeline:
     encoder = Encoder(threads=settings.encoder_threads)
     opened = open_bundle(bundle, encoder, settings.text_vector_cache_bytes)
     store = EmbeddedStore(settings.state_dir, max_turns_per_user=settings.max_turns_per_user)
-    pipeline = Pipeline(opened, store, settings.user_cache_bytes)
+    chosen = {name: getattr(settings, name) for name in ("threshold", "least_win")}
+    policy = replace(opened.policy, **{name: value for name, value in chosen.items() if value is not None})
+    pipeline = Pipeline(opened, store, settings.user_cache_bytes, policy)
     pipeline.warm()
     return pipeline

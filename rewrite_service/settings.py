@@ -43,6 +43,12 @@ class Settings(BaseSettings):
     state_dir: Path = Path("var/state")
     """Folder of the embedded store, made where there is none, readable by its owner only."""
 
+    threshold: float | None = Field(None, ge=0, le=1)
+    """Least probability that a rewrite helps rather than harms; none: the bundle's. `evaluate --report` advises."""
+
+    least_win: float | None = Field(None, ge=0, le=1)
+    """Least probability that a rewrite helps at all; none: the bundle's own. Lower means more needless rewrites."""
+
     default_deadline_ms: int = Field(20, ge=1, le=60_000)
     """Time for a Rewrite whose client gave no deadline, in milliseconds; a client's own deadline goes before."""
 

@@ -36,6 +36,7 @@ def turn(
     barge_in: bool = False,
     explicit: Explicit | None = None,
     slots: dict[str, str] | None = None,
+    dwell_s: float | None = 10.0,
     **more,
 ) -> Interaction:
     """A turn; with `intent`, answered (`slots` its slots), without, not understood."""
@@ -44,5 +45,5 @@ def turn(
         request(query, at_s, user, **more),
         reading,
         Outcome.OK if intent else Outcome.NO_MATCH,
-        Feedback(barge_in, explicit, 10.0),
+        Feedback(barge_in, explicit, dwell_s),
     )

@@ -9,13 +9,16 @@ import pytest
 
 from mining.defects import assess
 from mining.frames import mine_frames, split
-from retriever.fragments import Composition, Fragment, Fragments, Frame, fills
+from retriever.fragments import Composition, Fragment, Fragments, Frame, named_slots, spoken
+from retriever.hearing import Hearing, prior_shares
 from retriever.interaction import Interpretation
 from retriever.sound import SoundSpace
 from tests.turns import DAY_S, turn
 
 FILMS = ["the amazing spider man", "up", "the lion king", "jaws", "zombieland", "alien", "go", "the net", "heat"]
 FILMS += ["twister", "the matrix", "gladiator", "titanic"]
+SOUND = SoundSpace.fit(FILMS)
+HEARING = Hearing.of_shares(prior_shares())
 
 
 def watches(user: str, films: list[str]) -> list:
@@ -30,14 +33,11 @@ def watches(user: str, films: list[str]) -> list:
 def fragments() -> Fragments:
     people = [watches("ann", FILMS), watches("bob", FILMS), watches("cleo", ["brazil", "brazil"])]
     frames, found = mine_frames([(turns, assess(turns)) for turns in people])
-    return Fragments.build(frames, found, SoundSpace.fit([f"watch the movie {f}" for f in FILMS]), 2)
-
-
-SOUND = SoundSpace.fit([f"watch the movie {f}" for f in FILMS])
+    return Fragments.build(frames, found, SOUND, 2)
 
 
 def compose(fragments: Fragments, query: str, own: Sequence[Fragment] = ()) -> list[Composition]:
-    return fragments.compose(query, fragments.fitting(query), SOUND, own)
+    return fragments.compose(query, fragments.fitting(query), SOUND, HEARING, own)
 
 
 def test_every_name_is_known_by_its_counts_even_where_it_is_not_shared(fragments: Fragments) -> None:
@@ -49,13 +49,13 @@ def test_a_name_heard_wrong_is_found_in_another_frame(fragments: Fragments) -> N
     made = compose(fragments, "show me the manors in spider man")
     assert made[0].text == "show me the amazing spider man"
     assert made[0].rest == "the manors in spider man"
-    assert made[0].fragment.reading == Interpretation("Video", (("video", "the amazing spider man"),))
+    assert made[0].reading == Interpretation("Video", (("video", "the amazing spider man"),))
 
 
 def test_only_names_of_several_people_are_shared(fragments: Fragments) -> None:
     assert "brazil" not in [f.text for f in fragments.shared]
     assert all("brazil" not in c.text for c in compose(fragments, "show me bra zil"))
-    own = fragments.of_person({"watch the movie brazil": Interpretation("Video", (("video", "brazil"),))})
+    own = fragments.of_person([("watch the movie brazil", Interpretation("Video", (("video", "brazil"),)))])
     made = compose(fragments, "show me bra zil", own)
     assert (made[0].text, made[0].own) == ("show me brazil", True)
 
@@ -73,10 +73,16 @@ def test_a_slot_with_few_values_is_no_name() -> None:
     assert not frames and not found
 
 
+def test_a_slot_whose_values_nobody_says_is_no_name() -> None:
+    turns = [turn(f"play number {i}", i * DAY_S, "Play", slots={"id": f"track:{i:04}"}) for i in range(40)]
+    frames, found = mine_frames([(turns, assess(turns)), (turns, assess(turns))])
+    assert not frames and not found
+
+
 def test_split_takes_a_text_apart() -> None:
     reading = Interpretation("Call", (("action", "call"), ("name", "mary ann")))
-    assert split("call mary ann please", reading, {("Call", "name")}) == ("call", "{name}", "please", "mary ann")
-    assert split("call her", reading, {("Call", "name")}) is None
+    assert split("call mary ann please", reading, {"name"}) == ("call", "{name}", "please")
+    assert split("call her", reading, {"name"}) is None
 
 
 @pytest.mark.parametrize(
@@ -84,12 +90,49 @@ def test_split_takes_a_text_apart() -> None:
     [("call anna please", "anna"), ("call please", None), ("recall anna please", None), ("call anna", None)],
 )
 def test_a_frame_fits_whole_words_only(query: str, rest: str | None) -> None:
-    assert Frame("call", "please", ("Call", "{name}"), 2).rest_of(query) == rest
+    assert Frame("call", "please", "Call", "{name}", (), 2).rest_of(query) == rest
 
 
-def test_fills_compares_with_the_reading() -> None:
-    reading = Interpretation("Weather", (("city", "paris"), ("state", "texas")))
-    assert fills("{city} {state}", "paris texas", reading) and not fills("{city}", "paris texas", reading)
+def test_gaps_are_spoken_with_a_readings_values() -> None:
+    reading = Interpretation("Weather", (("city", "St. Paul"), ("state", "minnesota")))
+    assert spoken("{city} {state}", reading) == "st paul minnesota"
+    assert spoken("{city} in {country}", reading) == "", "a value is missing"
+    assert named_slots("{track} by {artist}") == {"track", "artist"}
+
+
+ARTISTS = [f"{name} {kind}" for name in ("blue", "red", "green") for kind in ("hats", "lions", "ships", "trees",
+"rain")]
+
+
+def _listeners() -> Fragments:
+    """Everybody asks for songs, and two for music by a few artists: the assistant tells whose song it is."""
+    people = []
+    for user in ("ann", "bob"):
+        turns = [
+            turn(f"play song {i}", i * DAY_S, "Song", user, slots={"track": f"song {i}", "artist": artist})
+            for i, artist in enumerate(ARTISTS)
+        ]
+        turns += [
+            turn(f"play music by {artist}", (50 + i) * DAY_S, "Artist", user, slots={"artist": artist})
+            for i, artist in enumerate(ARTISTS[:8])
+        ]
+        people.append(turns)
+    frames, found = mine_frames([(turns, assess(turns)) for turns in people])
+    return Fragments.build(frames, found, SoundSpace.fit(ARTISTS), 2)
+
+
+def test_a_name_known_from_other_requests_fits_a_frame_it_was_never_said_in() -> None:
+    assert "music by green rain" not in ARTISTS[:8]
+    made = compose(_listeners(), "play music by grin rayne")
+    best = next(c for c in made if c.fragment.gaps == "{artist}")
+    assert best.text == "play music by green rain"
+    assert best.reading == Interpretation("Artist", (("artist", "green rain"),)), "all that it says is in its words"
+
+
+def test_what_the_assistant_adds_is_foretold_only_where_the_name_is_known() -> None:
+    fragments = _listeners()
+    made = {c.text: c.reading for c in compose(fragments, "play sung seven")}
+    assert made["play song 7"] == Interpretation("Song", (("artist", "red ships"), ("track", "song 7")))
 
 
 def test_saved_and_opened_again(fragments: Fragments, tmp_path: Path) -> None:

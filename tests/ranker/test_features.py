@@ -38,7 +38,8 @@ LEADS = {
     "meaning_lead": "cosine_meaning",
     "success_lead": "own_successes_of",
 }
-AMONG_OTHERS = {*LEADS, "candidates", "shared_repair_share"}
+COST_LEADS = {"heard_lead": "heard_cost", "heard_values_lead": "heard_values_cost"}
+AMONG_OTHERS = {*LEADS, *COST_LEADS, "candidates", "shared_repair_share", "heard_share"}
 """Columns that compare a candidate with the others; all the rest look at one candidate alone."""
 
 few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -178,6 +179,11 @@ def test_a_lead_is_the_distance_to_the_best_other(
         for i in range(1, len(x)):
             rivals = [float(values[j]) for j in range(1, len(x)) if j != i]
             assert leads[i] == pytest.approx(values[i] - max(rivals, default=0.0), abs=1e-6)
+    for lead, of in COST_LEADS.items():
+        leads, costs = column(x, lead), np.nan_to_num(column(x, of), nan=5.0)
+        for i in range(1, len(x)):
+            rivals = [float(costs[j]) for j in range(1, len(x)) if j != i]
+            assert leads[i] == pytest.approx(min(rivals, default=0.0) - costs[i], abs=1e-5)
 
 
 @few
@@ -219,9 +225,15 @@ def test_without_the_shared_layer_nobody_elses_log_leaves_a_trace(
     told: list[tuple[str, int, bool]],
     elsewhere: list[tuple[str, int, bool]],
 ) -> None:
-    """How texts are compared by sound is learned from the log as a whole, so that much is kept equal here."""
+    """How texts are compared by sound, and what reactions mean, is learned from the log as a whole (it is part of the
+    trained model), so that much is kept equal here."""
     strangers = {user: turns_of(user, elsewhere) for user in ("eve", "fay")}
-    otherwise = replace(learn_knowledge(strangers, meaning, 2), sound=knowledge.sound)
+    otherwise = replace(
+        learn_knowledge(strangers, meaning, 2),
+        sound=knowledge.sound,
+        hearing=knowledge.hearing,
+        reactions=knowledge.reactions,
+    )
     past = turns_of("ann", told)
     a, b = (put_together(k, query, past, shared=False) for k in (knowledge, otherwise))
     assert [c.text for c in a.candidates] == [c.text for c in b.candidates]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 import orjson
@@ -12,14 +13,12 @@ from hypothesis import strategies as st
 
 from ranker.calibration import Calibration
 from ranker.model import NEEDLESS, WIN
-from ranker.policy import Policy, Tally, Trial, Verdict, choose, judge, tally
+from ranker.policy import LEAST_WINS, MARGINS, Policy, Tally, Trial, Verdict, choose, helps, judge, tally
 from retriever.candidates import Candidate
 from retriever.interaction import Interpretation
 
-MARGINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-
 sixteenths = st.integers(0, 16).map(lambda n: n / 16)  # sums of these are exact
-verdicts = st.builds(Verdict, st.sampled_from([None, 1, 1, 1]), sixteenths, sixteenths, sixteenths)
+verdicts = st.builds(Verdict, st.sampled_from([None, 1, 1, 1]), sixteenths, sixteenths, sixteenths, sixteenths)
 
 
 @st.composite
@@ -40,10 +39,10 @@ def allowed(t: Tally, wins_per_harm: float, max_needless: float) -> bool:
 
 
 def every_policy(cases: Sequence[Trial]) -> Iterator[Policy]:
-    """All that differ on these trials: a threshold at each probability met, with each margin."""
+    """All that differ on these trials: a threshold at each probability met, with each of the other bounds."""
     for threshold in {t.verdict.probability for t in cases}:
-        for margin in MARGINS:
-            yield Policy(threshold, margin)
+        for least_win, margin in product(LEAST_WINS, MARGINS):
+            yield Policy(threshold, least_win, margin)
 
 
 @settings(max_examples=300, deadline=None)
@@ -65,9 +64,9 @@ def test_the_choice_is_the_best_of_all_allowed_policies(
     assert got.wins - got.losses >= best
 
 
-def certain(probability: float, outcome: str, runner_up: float = 0.0) -> Trial:
+def certain(probability: float, outcome: str, runner_up: float = 0.0, win: float | None = None) -> Trial:
     shares = dict.fromkeys(("win", "loss", "missed", "needless"), 0.0) | {outcome: 1.0}
-    return Trial(Verdict(1, probability, runner_up, 0.0), **shares)
+    return Trial(Verdict(1, probability, probability if win is None else win, runner_up, 0.0), **shares)
 
 
 @pytest.mark.parametrize("outcome", ["loss", "missed", "needless"])
@@ -75,8 +74,8 @@ def test_where_nothing_is_good_enough_nothing_is_rewritten(outcome: str) -> None
     bad = [certain(p / 20, outcome) for p in range(21)] + [certain(0.5, "win")]
     chosen = choose(bad, 5.0, Calibration(), wins_per_harm=10, max_needless=0.01)
     assert tally(bad, 5.0, chosen).rewrites == 0
-    assert not chosen.accepts(Verdict(1, 1.0, 0.0, 0.0)), "not even what is certain"
-    assert not choose([], 0.0, Calibration(), 10, 0.03).accepts(Verdict(1, 1.0, 0.0, 0.0))
+    assert not chosen.accepts(Verdict(1, 1.0, 1.0, 0.0, 0.0)), "not even what is certain"
+    assert not choose([], 0.0, Calibration(), 10, 0.03).accepts(Verdict(1, 1.0, 1.0, 0.0, 0.0))
 
 
 def test_too_many_needless_rewrites_raise_the_threshold() -> None:
@@ -84,6 +83,14 @@ def test_too_many_needless_rewrites_raise_the_threshold() -> None:
     cases += [certain(0.6, "win") for _ in range(5)]
     assert choose(cases, 60, Calibration(), 5, max_needless=0.5).threshold < 0.6
     assert 0.6 < choose(cases, 60, Calibration(), 5, max_needless=0.05).threshold <= 0.9
+
+
+def test_what_is_mostly_needless_is_left_out_where_there_is_too_much_of_it() -> None:
+    cases = [certain(0.9, "win", win=0.6) for _ in range(50)] + [certain(0.95, "needless", win=0.08) for _ in range(9)]
+    cases += [certain(0.95, "win", win=0.08)]
+    assert tally(cases, 60, choose(cases, 60, Calibration(), 5, max_needless=0.5)).wins == 51
+    strict = tally(cases, 60, choose(cases, 60, Calibration(), 5, max_needless=0.03))
+    assert (strict.wins, strict.needless) == (50, 0)
 
 
 def test_a_margin_is_chosen_where_it_tells_wins_from_losses() -> None:
@@ -101,14 +108,13 @@ def test_a_policy_keeps_its_calibration() -> None:
     assert choose([], 20, calibration, 10, 0.03).calibration == calibration
 
 
-def test_threshold_and_margin_are_bounds_that_may_be_reached() -> None:
-    policy = Policy(threshold=0.5, margin=0.25)
-    assert policy.accepts(Verdict(1, 0.5, 0.25, 0.0))
-    assert policy.accepts(Verdict(1, 0.5, 0.0, 0.25))
-    assert not policy.accepts(Verdict(1, 0.5, 0.375, 0.0))
-    assert not policy.accepts(Verdict(1, 0.5, 0.0, 0.375))
-    assert not policy.accepts(Verdict(1, 0.375, 0.0, 0.0))
-    assert not policy.accepts(Verdict(None, 1.0, 0.0, 0.0))
+def test_bounds_may_be_reached() -> None:
+    policy = Policy(threshold=0.5, least_win=0.25, margin=0.125)
+    assert policy.accepts(Verdict(1, 0.5, 0.25, 0.125, 0.9))
+    assert not policy.accepts(Verdict(1, 0.4, 0.25, 0.125, 0.0))
+    assert not policy.accepts(Verdict(1, 0.5, 0.24, 0.0, 0.0))
+    assert not policy.accepts(Verdict(1, 0.5, 0.25, 0.2, 0.0))
+    assert not policy.accepts(Verdict(None, 1.0, 1.0, 0.0, 0.0))
 
 
 SONG, FILM = Interpretation("Song", (("song", "go"),)), Interpretation("Film", (("film", "go"),))
@@ -125,7 +131,7 @@ def judged(*rivals: tuple[str, Interpretation | None, float], leave: float = 0.0
 
 def test_only_rivals_of_another_meaning_narrow_the_margin() -> None:
     alike = judged(("watch go", FILM, 0.8), ("watch the movie go", FILM, 0.75), ("play go", SONG, 0.3))
-    assert (alike.best, alike.probability, alike.runner_up) == (1, 0.8, 0.3)
+    assert (alike.best, alike.win, alike.runner_up) == (1, 0.8, 0.3)
     assert alike.margin == pytest.approx(0.5)
     other = judged(("watch go", FILM, 0.8), ("play go", SONG, 0.75))
     assert other.margin == pytest.approx(0.05)
@@ -136,28 +142,38 @@ def test_what_nobody_can_read_is_a_rival_of_everything() -> None:
     assert judged(("play go", SONG, 0.8), ("play gold", None, 0.7)).runner_up == 0.7
 
 
-def test_leaving_the_query_alone_is_a_rival() -> None:
-    verdict = judged(("play go", SONG, 0.8), ("play gold", FILM, 0.2), leave=0.6)
-    assert verdict.leave == 0.6 and verdict.margin == pytest.approx(0.2)
+@pytest.mark.parametrize(
+    ("win", "wrong", "runner_up", "score"),
+    [(0.9, 0.1, 0.0, 0.9), (0.1, 0.1, 0.0, 0.5), (0.0, 0.0, 0.9, 0.0), (0.5, 0.5, 0.0, 0.5), (0.8, 0.0, 0.4, 0.8)],
+)
+def test_what_changes_nothing_neither_helps_nor_harms(win: float, wrong: float, runner_up: float, score: float) -> None:
+    assert helps(win, wrong, runner_up) == pytest.approx(score)
+
+
+def test_what_another_meaning_may_win_counts_against_the_best() -> None:
+    alone = judged(("watch go", FILM, 0.8))
+    alike = judged(("watch go", FILM, 0.8), ("watch the movie go", FILM, 0.7))
+    torn = judged(("watch go", FILM, 0.8), ("play go", SONG, 0.7))
+    assert torn.probability < alike.probability == alone.probability
 
 
 def test_without_a_rewrite_there_is_no_best() -> None:
     verdict = judged(leave=0.4)
     assert (verdict.best, verdict.probability, verdict.leave) == (None, 0.0, 0.4)
-    assert not Policy(threshold=0.0, margin=-1.0).accepts(verdict)
+    assert not Policy(threshold=0.0, least_win=0.0).accepts(verdict)
 
 
 def test_the_win_score_of_the_query_itself_never_counts() -> None:
-    outcome = np.array([[0.0, 0.1, 0.9], [0.5, 0.3, 0.2]])
+    outcome = np.array([[0.0, 0.1, 0.9], [0.6, 0.2, 0.2]])
     verdict = judge([Candidate("a", is_query=True), Candidate("b")], outcome, Calibration())
-    assert (verdict.best, verdict.probability, verdict.runner_up) == (1, 0.2, 0.0)
+    assert (verdict.best, verdict.probability, verdict.win, verdict.runner_up) == (1, pytest.approx(0.25), 0.2, 0.0)
 
 
-def test_where_calibration_levels_scores_the_higher_score_is_best() -> None:
-    level = Calibration((0.0, 0.4, 0.9, 1.0), (0.5, 0.5, 0.5, 0.5))
-    outcome = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.8], [0.0, 0.0, 0.6]])
-    candidates = [Candidate("q", is_query=True), *(Candidate(f"c{i}") for i in range(3))]
-    assert judge(candidates, outcome, level).best == 2
+def test_a_probability_is_calibrated() -> None:
+    halved = Calibration((0.0, 1.0), (0.0, 0.5))
+    outcome = np.array([[0.0, 0.0, 0.0], [0.2, 0.0, 0.8]])
+    verdict = judge([Candidate("q", is_query=True), Candidate("c")], outcome, halved)
+    assert verdict.probability == pytest.approx(0.4)
 
 
 scores = st.floats(0, 1, allow_subnormal=False)

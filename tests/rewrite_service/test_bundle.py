@@ -158,7 +158,7 @@ def test_an_empty_folder_or_none_is_no_bundle(tmp_path: Path, encoder: Encoder) 
 
 # Writing.
 
-POLICY = Policy(0.1 + 0.2, -1 / 3, Calibration((0.0, 1 / 3, 1.0), (0.0, 0.1, 2 / 3)))
+POLICY = Policy(0.1 + 0.2, 1 / 7, -1 / 3, Calibration((0.0, 1 / 3, 1.0), (0.0, 0.1, 2 / 3)))
 PEOPLE = {
     user: [turn("call mom", i * DAY_S, "Call", user, slots={"contact": "mom"}) for i in range(3)]
     for user in ("ann", "bob")

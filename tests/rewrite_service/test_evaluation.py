@@ -41,3 +41,10 @@ def test_a_layer_turned_off_repairs_less(bundle_dir: Path, last_days: Path) -> N
     both, alone = evaluate(bundle_dir, last_days), evaluate(bundle_dir, last_days, "--layers", "global")
     assert alone["requests"] == both["requests"]
     assert alone["wins"] < both["wins"]
+
+
+def test_a_report_is_written_beside_the_figures(bundle_dir: Path, last_days: Path, tmp_path: Path) -> None:
+    figures = evaluate(bundle_dir, last_days, "--report", str(tmp_path / "report"))
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert f"<td>{figures['wins']}<td>{figures['losses']}" in page
+    assert page.count("<svg") == 3 and "http://www.w3.org/2000/svg" in page

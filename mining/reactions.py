@@ -1,0 +1,141 @@
+"""How probable it is that an answered turn failed its user, from how the user reacted: signals weighed by the log
+itself.
+
+A turn that got an answer is either right or wrong, and nobody says which. What is seen depends on it: whether the user
+barged in, how soon the user turned away, what was said of the answer, whether the same wish came again. A mixture of
+two classes in which these signals are independent given the class is fitted to the log by expectation-maximisation
+(latent class analysis; Dawid and Skene 1979, "Maximum likelihood estimation of observer error-rates using the EM
+algorithm"). It starts from strengths as published for such signals, which also weigh as prior counts: a short log, or
+one without some signal, stays with them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from retriever.interaction import Explicit, Feedback
+
+DWELL_EDGES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+_DWELLS = len(DWELL_EDGES_S) + 1
+PRIOR_TURNS = 200.0
+"""What the published strengths weigh, in turns."""
+_ROUNDS = 40
+
+
+class After(IntEnum):
+    """What the user did next."""
+
+    OTHER = 0
+    REPEATED = 1  # the same words again at once
+    REPAIRED = 2  # the same wish in other words, and that served
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What was seen of one answered turn. `dwell`: bin of the seconds stayed with the answer, -1 where not known;
+    `explicit`: 0 nothing said, 1 yes, 2 no."""
+
+    barge_in: bool
+    dwell: int
+    explicit: int
+    after: After
+
+    @classmethod
+    def of(cls, feedback: Feedback, after: After = After.OTHER) -> Signals:
+        dwell = -1 if feedback.dwell_s is None else int(np.searchsorted(DWELL_EDGES_S, feedback.dwell_s, side="right"))
+        explicit = 0 if feedback.explicit is None else 1 if feedback.explicit is Explicit.YES else 2
+        return cls(feedback.barge_in, dwell, explicit, after)
+
+
+# Rows: served, failed. Orders of magnitude as published for such signals (e.g. Ponnusamy et al. 2019, "Feedback-based
+# self-learning in large-scale conversational AI agents"); dwell says nothing until a log shows what it means.
+_PRIOR_FAILED = 0.08
+_PRIOR_BARGE = np.array([[0.95, 0.05], [0.6, 0.4]])
+_PRIOR_EXPLICIT = np.array([[0.979, 0.02, 0.001], [0.896, 0.004, 0.1]])
+_PRIOR_AFTER = np.array([[0.985, 0.01, 0.005], [0.35, 0.15, 0.5]])
+
+
+@dataclass(frozen=True, slots=True)
+class Reactions:
+    """Log odds of having failed that each signal adds. `reaction`: (2, bins + 1) by barge-in and dwell, last column for
+    an unknown dwell; `explicit`, `after`: (3,)."""
+
+    prior: float
+    reaction: tuple[tuple[float, ...], ...]
+    explicit: tuple[float, ...]
+    after: tuple[float, ...]
+
+    def failed(self, s: Signals) -> float:
+        """Probability, 0 to 1, that the turn failed its user."""
+        odds = self.prior + self.reaction[s.barge_in][s.dwell] + self.explicit[s.explicit] + self.after[s.after]
+        return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, odds))))
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Reactions:
+        """From its fields, as a JSON object."""
+        reaction = tuple(tuple(row) for row in record["reaction"])
+        if len(reaction) != 2 or any(len(row) != _DWELLS + 1 for row in reaction):
+            raise ValueError("reactions: not of this version's signals")
+        return cls(record["prior"], reaction, tuple(record["explicit"]), tuple(record["after"]))
+
+    @classmethod
+    def fit(cls, seen: Iterable[Signals]) -> Reactions:
+        """From all answered turns of a log; with none, the published strengths."""
+        counts = Counter(seen)
+        return _fit(list(counts), np.array(list(counts.values()), dtype=float))
+
+
+def _fit(kinds: Sequence[Signals], turns: np.ndarray) -> Reactions:
+    barge = np.array([s.barge_in for s in kinds], dtype=int)
+    dwell = np.array([s.dwell for s in kinds], dtype=int)
+    explicit = np.array([s.explicit for s in kinds], dtype=int)
+    after = np.array([s.after for s in kinds], dtype=int)
+    known = dwell >= 0
+    prior_share = np.array([1 - _PRIOR_FAILED, _PRIOR_FAILED])
+    share = prior_share
+    p_barge, p_explicit, p_after = _PRIOR_BARGE, _PRIOR_EXPLICIT, _PRIOR_AFTER
+    p_dwell = np.full((2, 2, _DWELLS), 1.0 / _DWELLS)  # class, barged in, bin
+    for _ in range(_ROUNDS if len(kinds) else 0):
+        likelihood = share[:, None] * p_barge[:, barge] * p_explicit[:, explicit] * p_after[:, after]
+        likelihood = likelihood * np.where(known, p_dwell[:, barge, dwell], 1.0)
+        weight = turns * likelihood / likelihood.sum(axis=0)
+        prior_counts = PRIOR_TURNS * prior_share
+        share = (weight.sum(axis=1) + prior_counts) / (turns.sum() + PRIOR_TURNS)
+        p_barge = _shares(weight, barge, _PRIOR_BARGE, prior_counts)
+        p_explicit = _shares(weight, explicit, _PRIOR_EXPLICIT, prior_counts)
+        p_after = _shares(weight, after, _PRIOR_AFTER, prior_counts)
+        p_dwell = np.stack(
+            [
+                _shares(weight * (known & (barge == b)), dwell, np.full((2, _DWELLS), 1 / _DWELLS), np.full(2, 10.0))
+                for b in (0, 1)
+            ],
+            axis=1,
+        )
+    odds = lambda p: np.log(p[1] / p[0])  # noqa: E731
+    reaction = np.concatenate([odds(p_dwell), np.zeros((2, 1))], axis=1) + odds(p_barge)[:, None]
+    return Reactions(
+        prior=float(np.log(share[1] / share[0])),
+        reaction=tuple(tuple(row) for row in reaction.tolist()),
+        explicit=tuple(odds(p_explicit).tolist()),
+        after=tuple(odds(p_after).tolist()),
+    )
+
+
+def _shares(weight: np.ndarray, value: np.ndarray, prior: np.ndarray, prior_counts: np.ndarray) -> np.ndarray:
+    """(2, values): of each class, the share of each value, with the prior's counts added."""
+    size = prior.shape[1]
+    ok = value >= 0
+    counts = np.stack([np.bincount(value[ok], weights=w[ok], minlength=size) for w in weight])
+    counts = counts + prior * prior_counts[:, None]
+    return counts / counts.sum(axis=1, keepdims=True)
+
+
+PUBLISHED = Reactions.fit(())
+"""The strengths before any log was seen."""

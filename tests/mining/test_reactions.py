@@ -1,0 +1,82 @@
+"""How users react tells whether an answer was right: learned where the log shows it, published strengths elsewhere."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from dataclasses import asdict
+
+import orjson
+import pytest
+
+from mining.defects import learn_reactions
+from mining.reactions import PUBLISHED, After, Reactions, Signals
+from retriever.interaction import Explicit, Feedback
+from tests.turns import DAY_S, turn
+
+
+def world(turns: int, seed: int = 0) -> list[tuple[bool, Signals]]:
+    """(failed, what is seen): wrong answers are left within seconds, right ones after a minute."""
+    rng, out = random.Random(seed), []
+    for _ in range(turns):
+        failed = rng.random() < 0.1
+        barge_in = rng.random() < (0.5 if failed else 0.04)
+        dwell = rng.expovariate(1 / (4 if failed else 60))
+        after = After.REPAIRED if rng.random() < (0.4 if failed else 0.003) else After.OTHER
+        out.append((failed, Signals.of(Feedback(barge_in, None, dwell), after)))
+    return out
+
+
+def _error(reactions: Reactions, seen: list[tuple[bool, Signals]]) -> float:
+    """Mean squared error of the probabilities."""
+    return sum((reactions.failed(s) - failed) ** 2 for failed, s in seen) / len(seen)
+
+
+def test_what_a_log_shows_is_learned_without_being_told() -> None:
+    fitted = Reactions.fit(s for _, s in world(6000))
+    later = world(4000, seed=1)
+    assert _error(fitted, later) < 0.9 * _error(PUBLISHED, later)
+    silent = [(failed, s) for failed, s in later if s.after is After.OTHER and not s.barge_in]
+    mean = lambda of: statistics.mean(fitted.failed(s) for failed, s in silent if failed is of)  # noqa: E731
+    assert mean(True) > 2.5 * mean(False), "where nobody complained, leaving soon tells"
+
+
+def test_probabilities_are_right_on_the_whole() -> None:
+    fitted = Reactions.fit(s for _, s in world(6000))
+    later = world(6000, seed=2)
+    sure = [failed for failed, s in later if fitted.failed(s) > 0.8]
+    fine = [failed for failed, s in later if fitted.failed(s) < 0.1]
+    assert sum(sure) / len(sure) > 0.8 and sum(fine) / len(fine) < 0.1
+
+
+def test_a_short_log_stays_with_the_published_strengths() -> None:
+    few = Reactions.fit(s for _, s in world(5))
+    for _, s in world(50, seed=3):
+        assert few.failed(s) == pytest.approx(PUBLISHED.failed(s), abs=0.12)
+
+
+def test_an_unknown_dwell_says_nothing() -> None:
+    assert PUBLISHED.failed(Signals.of(Feedback())) == pytest.approx(PUBLISHED.failed(Signals.of(Feedback(dwell_s=3))))
+    fitted = Reactions.fit(s for _, s in world(6000))
+    short, unknown, long = (fitted.failed(Signals.of(Feedback(dwell_s=d))) for d in (1.0, None, 60.0))
+    assert long < unknown < short
+
+
+def test_the_order_of_the_published_strengths() -> None:
+    by = lambda after=After.OTHER, **seen: PUBLISHED.failed(Signals.of(Feedback(**seen), after))  # noqa: E731
+    assert by(After.REPAIRED) > 0.5 and by(explicit=Explicit.NO) > 0.5
+    assert by(explicit=Explicit.YES) < by() < by(barge_in=True) < 0.5 < by(After.REPEATED, barge_in=True)
+
+
+def test_kept_as_a_record() -> None:
+    fitted = Reactions.fit(s for _, s in world(500))
+    assert Reactions.of_record(orjson.loads(orjson.dumps(asdict(fitted)))) == fitted
+    with pytest.raises(ValueError, match="reactions"):
+        Reactions.of_record(asdict(fitted) | {"reaction": [[0.0], [0.0]]})
+
+
+def test_learned_from_turns_that_got_an_answer() -> None:
+    turns = [
+        turn("play go", i * DAY_S, "Play" if i % 2 else None, dwell_s=1.0 if i % 2 else 99.0) for i in range(400)
+    ]
+    assert learn_reactions([turns]) == learn_reactions([turns[1::2]]) != PUBLISHED
