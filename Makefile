@@ -21,7 +21,8 @@ SAMPLE_SOURCES := $(wildcard rewrite_service/sample/*.py)
 BUILD_SOURCES := $(wildcard retriever/*.py retriever/weights/* ranker/*.py mining/*.py) \
   $(wildcard $(addprefix rewrite_service/,build.py bundle.py assemble.py examples.py learning.py people_archive.py))
 
-.PHONY: help setup run bundle test proto bench-habitbench clean distclean
+.PHONY: help setup run bundle test proto bench-habitbench bench-rolling bench-newcomers bench-recall bench-ablations \
+  bench-quality clean distclean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,21 @@ proto: $(TEST_READY) ## Make rewrite_service/pb anew from proto/
 
 bench-habitbench: $(RUN_READY) ## Quality on HabitBench (HABITBENCH=folder), to benchmarks/results/habitbench.json
 	benchmarks/habitbench/run.sh --results benchmarks/results/habitbench.json
+
+bench-rolling: $(RUN_READY) ## The same settings on other days of HabitBench's log, to benchmarks/results/rolling.json
+	$(BIN)/python -m benchmarks.quality.rolling
+
+bench-newcomers: $(RUN_READY) ## People who were not in HabitBench's log, to benchmarks/results/newcomers.json
+	$(BIN)/python -m benchmarks.quality.newcomers
+
+bench-recall: $(RUN_READY) ## Whether right candidates are found on HabitBench, to benchmarks/results/recall.json
+	$(BIN)/query-rewrite build --log $(HABITBENCH)/log.jsonl.gz --out var/habitbench
+	$(BIN)/python -m benchmarks.quality.recall var/habitbench
+
+bench-ablations: $(RUN_READY) ## What each part is worth on HabitBench (an hour), to benchmarks/results/ablations.json
+	$(BIN)/python -m benchmarks.quality.ablations
+
+bench-quality: bench-habitbench bench-rolling bench-newcomers bench-recall bench-ablations ## All tables of docs/quality.md
 
 clean: ## Remove what was made, but for .venv
 	rm -rf var build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,166 @@
+"""What each part is worth: the ranker and its threshold learned anew without it, judged on the dev days with the truth.
+
+Without features: their columns are unknown everywhere. Without candidates of one way: those that no other way finds are
+left out. Without a layer: as `replay --layers`, with the model that has both. Without a part of the log: everything is
+built anew. Thresholds are chosen on the log alone, each time for the same wins to a harm.
+
+usage: python -m benchmarks.quality.ablations      (HABITBENCH: its folder; about an hour on 2 cores)
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from benchmarks.quality.tables import keep, percent, show
+from benchmarks.quality.truth import Asked, Figures, Truth, decide, figures, folder
+from mining.reader import read_log
+from mining.sessions import by_user
+from ranker.feature_names import NAMES
+from retriever.candidates import Candidate
+from retriever.encoder import Encoder
+from retriever.interaction import Channel, Interaction
+from retriever.vector_cache import CachedEncoder
+from rewrite_service.build import BuildSettings
+from rewrite_service.bundle import Bundle, open_bundle, write_bundle
+from rewrite_service.examples import Example, examples, learn_knowledge
+from rewrite_service.learning import Learned, learn
+
+FEATURES: dict[str, Callable[[str], bool]] = {
+    "what became of the heard text": lambda n: n.startswith(
+        ("query_attempts", "query_success", "query_people", "query_pair", "query_words_unseen", "query_own_")
+    ),
+    "the turns before": lambda n: n.startswith(("previous_", "answered_", "streak")),
+    "device, room, hour": lambda n: "situation" in n or "hour" in n or n == "query_has_screen",
+    "sound": lambda n: "sound" in n or n.startswith(("heard_", "composition_cost", "composition_posterior")),
+    "sentence vectors": lambda n: "meaning" in n and n.startswith(("cosine_", "meaning_lead")),
+    "distance to the runner-up": lambda n: n.endswith("_lead") or n == "heard_share",
+    "the user's habits": lambda n: n.startswith("own_") and not n.startswith("own_repair"),
+    "confidence and alternatives": lambda n: "alternative" in n or n in ("query_confidence", "made_from"),
+    "what is understood": lambda n: "reading" in n or "agreement" in n or n.startswith(("values", "shared_meaning")),
+}
+CANDIDATES: dict[str, Callable[[Candidate], bool]] = {
+    "follow-ups said in full": lambda c: c.completion is not None,
+    "names put into frames": lambda c: c.composition is not None,
+    "the recogniser's alternatives": lambda c: c.hypothesis,
+    "texts of the user": lambda c: c.personal is not None and c.personal.people > 0,
+    "texts of everybody": lambda c: c.shared is not None,
+}
+LOG: dict[str, Callable[[Interaction], Interaction | None]] = {
+    "typed turns": lambda t: None if t.request.channel is not Channel.VOICE else t,
+    "how long people stayed": lambda t: replace(t, feedback=replace(t.feedback, dwell_s=None)),
+}
+
+
+class Bench:
+    """The benchmark's log and truth, and what is learned of them."""
+
+    def __init__(self) -> None:
+        faiss.omp_set_num_threads(1)
+        self.truth, self.settings = Truth(), BuildSettings()
+        self.turns = read_log([folder() / "log.jsonl.gz"]).turns
+        self.encoder = Encoder()
+        self.meaning = CachedEncoder(self.encoder, Encoder.DIMENSION, 1 << 30)
+
+    def examples(self, turns: Iterable[Interaction]) -> list[Example]:
+        people = by_user(turns)
+        s = self.settings
+        return list(examples(people, self.meaning, blocks=s.blocks, min_people=s.min_people))
+
+    def learn(self, made: Sequence[Example]) -> Learned:
+        s = self.settings
+        return learn(made, wins_per_harm=s.wins_per_harm, max_needless=s.max_needless, threads=s.threads)
+
+    def bundle(self, turns: Iterable[Interaction], learned: Learned, place: Path) -> Bundle:
+        people = by_user(turns)
+        knowledge = learn_knowledge(people, self.meaning, self.settings.min_people)
+        write_bundle(
+            place,
+            knowledge=knowledge,
+            people=people,
+            model=learned.model,
+            policy=learned.policy,
+            encoder=self.encoder,
+            built_from={},
+            settings={},
+            report={},
+        )
+        return open_bundle(place, self.encoder, 1 << 30)
+
+    def judge(self, asked: Sequence[Asked], learned: Learned) -> Figures:
+        return figures(decide(asked, learned.model, learned.policy))
+
+
+def _blank(x: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    out = x.copy()
+    out[:, columns] = np.nan
+    return out
+
+
+def _rows_kept(candidates: Sequence[Candidate], left_out: Callable[[Candidate], bool]) -> np.ndarray:
+    """Rows of the query and of all that another way finds too."""
+    others = [way for way in CANDIDATES.values() if way is not left_out]
+    return np.array(
+        [i for i, c in enumerate(candidates) if c.is_query or not left_out(c) or any(way(c) for way in others)]
+    )
+
+
+def _without_rows(a: Asked, rows: np.ndarray) -> Asked:
+    found = replace(a.input, candidates=[a.input.candidates[i] for i in rows])
+    return replace(a, input=found, x=a.x[rows], right=a.right[rows])
+
+
+def _example_without_rows(e: Example, rows: np.ndarray) -> Example:
+    return replace(e, x=e.x[rows], candidates=[e.candidates[i] for i in rows], outcome=e.outcome[rows])
+
+
+def main() -> None:
+    bench = Bench()
+    made = bench.examples(bench.turns)
+    learned = bench.learn(made)
+    results: dict[str, Figures] = {}
+
+    def note(name: str, result: Figures) -> None:
+        results[name] = result
+        print(f"{name:45} {result}", flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="query-rewrite-ablations-") as place:
+        bundle = bench.bundle(bench.turns, learned, Path(place) / "full")
+        asked = bench.truth.ask(bundle)
+        note("everything", bench.judge(asked, learned))
+        note("without the personal layer", bench.judge(bench.truth.ask(bundle, personal=False), learned))
+        note("without the global layer", bench.judge(bench.truth.ask(bundle, shared=False), learned))
+        for name, chosen in FEATURES.items():
+            columns = np.array([i for i, n in enumerate(NAMES) if chosen(n)])
+            part = bench.learn([replace(e, x=_blank(e.x, columns)) for e in made])
+            blind = [replace(a, x=_blank(a.x, columns)) for a in asked]
+            note(f"without features: {name}", bench.judge(blind, part))
+        for name, way in CANDIDATES.items():
+            part = bench.learn([_example_without_rows(e, _rows_kept(e.candidates, way)) for e in made])
+            fewer = [_without_rows(a, _rows_kept(a.input.candidates, way)) for a in asked]
+            note(f"without candidates: {name}", bench.judge(fewer, part))
+        del made
+        history = bench.truth.history
+        for name, change in LOG.items():
+            changed = [t for t in map(change, bench.turns) if t is not None]
+            part = bench.learn(bench.examples(changed))
+            other = bench.bundle(changed, part, Path(place) / f"log-{len(results)}")
+            bench.truth.history = [t for t in map(change, history) if t is not None]
+            note(f"without in the log: {name}", bench.judge(bench.truth.ask(other), part))
+    full = results["everything"].reduction
+    rows = [
+        (name, percent(f.reduction), f"{100 * (f.reduction - full):+.1f}", f"{f.ratio:.1f}", f.needless)
+        for name, f in results.items()
+    ]
+    show("ablations, dev days", ("", "reduction", "points", "wins : harms", "needless"), rows)
+    kept = {n: {"reduction": round(f.reduction, 4), "wins_per_harm": round(f.ratio, 2)} for n, f in results.items()}
+    keep("ablations", {"results": kept})
+
+
+if __name__ == "__main__":
+    main()
