@@ -6,7 +6,7 @@ Only slots with many values that people say are names; a slot with few (an actio
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mining.defects import TurnEvidence
@@ -87,7 +87,7 @@ def mine_frames(
             others[place][tuple(slot for slot in turn.interpretation.slots if slot[0] not in gaps)] += 1
     frames = [_frame(place, users[place], others[place], names) for place in sorted(users)]
     frames = [frame for frame in frames if frame.people >= min_people]
-    return frames, _fragments(worked, sorted({frame.gaps for frame in frames}), names)
+    return frames, _fragments(worked, sorted({frame.gaps for frame in frames}), names, min_people)
 
 
 def _frame(place: _Place, users: set[int], others: Counter[tuple[tuple[str, str], ...]], names: set[str]) -> Frame:
@@ -97,10 +97,12 @@ def _frame(place: _Place, users: set[int], others: Counter[tuple[tuple[str, str]
     return Frame(*place, constants=constants if foretold else None, people=len(users))
 
 
-def _fragments(worked: Sequence[Sequence[Interaction]], patterns: Sequence[str], names: set[str]) -> list[Fragment]:
+def _fragments(
+    worked: Sequence[Sequence[Interaction]], patterns: Sequence[str], names: set[str], min_people: int
+) -> list[Fragment]:
     named_by: dict[tuple[str, str], set[int]] = defaultdict(set)
     times: Counter[tuple[str, str]] = Counter()
-    readings: dict[tuple[str, str], Counter[Interpretation]] = defaultdict(Counter)
+    read_by: dict[tuple[str, str], dict[Interpretation, set[int]]] = defaultdict(lambda: defaultdict(set))
     slots: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
     for person, turns in enumerate(worked):
         for turn in turns:
@@ -114,7 +116,7 @@ def _fragments(worked: Sequence[Sequence[Interaction]], patterns: Sequence[str],
                     times[key] += 1
                     # What the assistant adds to a name is known only from requests that said no more than this.
                     if parts is not None and parts[1] == gaps:
-                        readings[key][turn.interpretation] += 1
+                        read_by[key][turn.interpretation].add(person)
                     wanted = named_slots(gaps)
                     slots.setdefault(key, tuple(s for s in turn.interpretation.slots if s[0] in wanted))
     return [
@@ -122,7 +124,7 @@ def _fragments(worked: Sequence[Sequence[Interaction]], patterns: Sequence[str],
             text,
             gaps,
             slots[gaps, text],
-            readings=_usual(readings[gaps, text]),
+            readings=_usual(read_by[gaps, text], min_people),
             people=len(who),
             times=float(times[gaps, text]),
         )
@@ -130,9 +132,11 @@ def _fragments(worked: Sequence[Sequence[Interaction]], patterns: Sequence[str],
     ]
 
 
-def _usual(readings: Counter[Interpretation]) -> tuple[Interpretation, ...]:
-    """The most usual reading of each intent."""
+def _usual(read_by: Mapping[Interpretation, set[int]], min_people: int) -> tuple[Interpretation, ...]:
+    """The reading that most people share, of each intent: what the assistant takes from one person's account is nobody
+    else's business."""
     best: dict[str, Interpretation] = {}
-    for reading, _ in readings.most_common():
-        best.setdefault(reading.intent, reading)
+    for reading, people in sorted(read_by.items(), key=lambda kv: -len(kv[1])):
+        if len(people) >= min_people:
+            best.setdefault(reading.intent, reading)
     return tuple(best.values())

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from mining.defects import TurnEvidence, assess
 from mining.reactions import PUBLISHED, Reactions
 from retriever.evidence import Repair, TextEvidence
-from retriever.interaction import Interaction, Outcome
+from retriever.interaction import Interaction, Interpretation, Outcome
 from retriever.normalise import normalise, word_pairs
 
 
@@ -37,6 +37,7 @@ def collect(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]
     repairs: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0])
     for turns, evidence in people:
         succeeded: set[str] = set()
+        understood: set[tuple[str, Interpretation]] = set()
         repaired: set[tuple[str, str]] = set()
         for turn, e in zip(turns, evidence, strict=True):
             text = normalise(turn.request.query)
@@ -55,6 +56,7 @@ def collect(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]
             screen = turn.request.context.has_screen
             if turn.interpretation is not None and turn.outcome is Outcome.OK:
                 row.understood[screen][turn.interpretation] += 1
+                understood.add((text, turn.interpretation))
             if e.failed or turn.interpretation is None:
                 continue
             succeeded.add(text)
@@ -68,6 +70,8 @@ def collect(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]
                 out.slot_values[normalise(value)] += 1
         for text in succeeded:
             out.texts[text].people += 1
+        for text, reading in understood:
+            out.texts[text].understood_by[reading] += 1
         for pair in repaired:
             repairs[pair][1] += 1
     out.repairs = {

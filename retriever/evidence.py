@@ -20,7 +20,8 @@ class TextEvidence:
     summed), 0 to `attempts`. `people`: how many said it with success. `last_success_ms`: 0 where never. `success_ms`:
     the times of the successes (one person's record only). `readings`: what the assistant made of it when it served,
     without and with a screen, since the same words may mean a song here and a film there. `understood`: the same
-    whether it served or not, which is what the assistant will make of it again.
+    whether it served or not, which is what the assistant will make of it again. `understood_by`: how many people were
+    understood so: what the assistant takes from one person's account is nobody else's business.
     """
 
     text: str
@@ -37,11 +38,15 @@ class TextEvidence:
         default_factory=lambda: (Counter(), Counter())
     )
 
-    def reading(self, has_screen: bool) -> Interpretation | None:
-        """The most usual reading on such a device; where there is none, the most usual on the other kind."""
+    understood_by: Counter[Interpretation] = field(default_factory=Counter)
+
+    def reading(self, has_screen: bool, min_people: int = 1) -> Interpretation | None:
+        """The most usual reading on such a device; where there is none, the most usual on the other kind. `min_people`:
+        None where fewer people than that were understood so."""
         counts = self.understood[has_screen] or self.understood[not has_screen]
         # The order of insertion breaks ties, which is the order of time.
-        return max(counts, key=counts.__getitem__) if counts else None
+        best = max(counts, key=counts.__getitem__) if counts else None
+        return best if best is None or self.understood_by[best] >= min_people else None
 
     def agreement(self, has_screen: bool) -> float:
         """The share of that reading among all on such a device, 0 to 1: low where it depends on who asks; NaN

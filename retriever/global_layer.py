@@ -125,9 +125,10 @@ class GlobalLayer:
             columns["people"][row], columns["last_success_ms"][row] = e.people, e.last_success_ms
             for screen, name in enumerate(_COLUMNS[4:]):
                 if e.understood[screen]:
-                    reading = e.reading(bool(screen))
-                    columns[name][row] = reading_ids.setdefault(reading, len(reading_ids))
                     columns[_AGREEMENT[screen]][row] = e.agreement(bool(screen))
+                    reading = e.reading(bool(screen), min_people)
+                    if reading is not None:
+                        columns[name][row] = reading_ids.setdefault(reading, len(reading_ids))
         useful = [r for r in repairs if r.target in row_of]
         sound = SoundSpace.fit(texts)
         key_texts = [e.text for e in shared] + [r.source for r in useful]

@@ -140,3 +140,17 @@ def test_saved_and_opened_again(fragments: Fragments, tmp_path: Path) -> None:
     again = Fragments.open(tmp_path)
     query = "show me the manors in spider man"
     assert [c.text for c in compose(again, query)] == [c.text for c in compose(fragments, query)]
+
+
+def test_what_one_persons_account_adds_to_a_name_is_not_shared() -> None:
+    def calls(user: str, numbers: list[str]) -> list:
+        return [
+            turn(f"call friend {i}", i * DAY_S, "Call", user, slots={"contact": f"friend {i}", "number": number})
+            for i, number in enumerate(numbers)
+        ]
+
+    people = [calls(user, [f"{prefix}-{i:04}" for i in range(14)]) for user, prefix in (("ann", "555"), ("bob", "777"))]
+    frames, found = mine_frames([(turns, assess(turns)) for turns in people])
+    assert [f.gaps for f in frames if f.constants is None] == ["{contact}"]
+    assert {f.text for f in found} == {f"friend {i}" for i in range(14)}
+    assert all(f.people == 2 and not f.readings for f in found)

@@ -99,3 +99,14 @@ def test_an_open_ended_rule_takes_the_rest() -> None:
     made = Completer([rule]).complete("what about new york", request("x"), [Interpretation("Weather")])
     assert [(c.text, c.rest) for c in made] == [("weather in new york", "new york")]
     assert Rule.from_record(rule.to_record()) == rule
+
+
+def test_a_reading_counts_by_people_not_by_turns() -> None:
+    def calls(user: str, who: str, times: int) -> list:
+        return [turn("call mom", i * DAY_S, "Call", user, slots={"contact": who}) for i in range(times)]
+
+    people = [calls("ann", "susan", 9), calls("bob", "mary", 2), calls("cleo", "mary", 2)]
+    e = collect((turns, assess(turns)) for turns in people).texts["call mom"]
+    assert e.reading(False) == Interpretation("Call", (("contact", "susan"),))
+    assert e.reading(False, min_people=2) is None, "nobody else may learn whom one person's account knows as mom"
+    assert e.agreement(False) == 9 / 13
