@@ -27,7 +27,7 @@ from retriever.encoder import Encoder
 from retriever.interaction import Interaction
 from rewrite_service.bundle import Bundle, open_bundle
 from rewrite_service.decision import Decision, Layer, ScoredCandidate
-from rewrite_service.examples import Goal, goal_of, is_first_attempt
+from rewrite_service.examples import Goal, goal_of, is_first_attempt, told
 from rewrite_service.pipeline import Pipeline
 from rewrite_service.store.embedded import EmbeddedStore
 
@@ -82,8 +82,9 @@ def goals_of(turns_by_user: dict[str, list[Interaction]], bundle: Bundle) -> dic
     goals: dict[tuple[str, str], Goal] = {}
     for user, turns in turns_by_user.items():
         evidence = assess(turns, bundle.knowledge.reactions)
+        meant = told(turns, evidence)
         for i, turn in enumerate(turns):
-            goal = goal_of(turns, evidence, i, bundle.knowledge.completer)
+            goal = goal_of(turns, evidence, i, bundle.knowledge.completer, meant)
             if goal is not None and is_first_attempt(turns, evidence, i):
                 goals[user, turn.request.interaction_id] = goal
     return goals

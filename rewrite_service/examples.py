@@ -32,7 +32,10 @@ from rewrite_service.assemble import Knowledge, assemble
 
 SOUND_CACHE_BYTES = 256 << 20
 _PERSONAL_OFF, _SHARED_OFF = 15, 5
-"""Per cent of the training requests that see a layer turned off: new users exist, and layers can fail."""
+"""Per cent of the training requests that see a layer turned off: layers can fail."""
+_NEWCOMER_GROUPS = 4
+"""In each block one such part of the people are also asked as if they had come with the block: nothing of theirs from
+before is known, in neither layer. Who is in the log is in everybody's tables too, and those flatter."""
 
 
 def learn_knowledge(people: Mapping[str, Sequence[Interaction]], meaning: CachedEncoder, min_people: int) -> Knowledge:
@@ -65,18 +68,23 @@ class Goal:
 
 
 def goal_of(
-    turns: Sequence[Interaction], evidence: Sequence[TurnEvidence], i: int, completer: Completer
+    turns: Sequence[Interaction],
+    evidence: Sequence[TurnEvidence],
+    i: int,
+    completer: Completer,
+    meant_by: Mapping[str, int],
 ) -> Goal | None:
     """The goal of turn `i`; None where the signals contradict each other and the turn teaches nothing.
 
     `completer`: rules for follow-ups; where a sure rule fires, a supposed repair that it contradicts was another wish.
+    `meant_by`: what this user means by words that were given up this time (see `told`).
     """
     e, turn = evidence[i], turns[i]
     if e.goal is not None and not _contradicted(turns, i, e.goal, completer):
         reached = turns[e.goal]
         return Goal(False, True, normalise(reached.request.query), reached.interpretation)
     if turn.interpretation is None:
-        other = _told_another_time(turns, evidence, i)
+        other = meant_by.get(normalise(turn.request.query))
         if other is not None and not _contradicted(turns, i, other, completer):
             reached = turns[other]
             return Goal(False, True, normalise(reached.request.query), reached.interpretation)
@@ -94,19 +102,19 @@ SURE_SUPPORT, SURE_PRECISION = 5, 0.7
 """A rule for follow-ups that so many people are behind, and that is right so often, outweighs a single mined repair."""
 
 
-def _told_another_time(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence], i: int) -> int | None:
-    """A turn that reached what this user means by the words of turn `i`, which got no answer and no repair this time:
-    where all the user's repairs of these words agree, and the words are no follow-up on different things."""
-    text = normalise(turns[i].request.query)
-    goals = [
-        e.goal
-        for turn, e in zip(turns, evidence, strict=True)
-        if e.goal is not None and turn.interpretation is None and normalise(turn.request.query) == text
-    ]
-    if not goals or len({turns[goal].interpretation for goal in goals}) > 1:
-        return None
-    alike = affinity(text, normalise(turns[goals[-1]].request.query)) >= AFFINITY_AFTER_FAILURE
-    return goals[-1] if alike else None
+def told(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence]) -> dict[str, int]:
+    """What one user means by words that got no answer, by the user's own repairs of them: text to a turn that reached
+    it. Only where all repairs of a text agree, and what they say is not unlike it."""
+    goals: dict[str, list[int]] = {}
+    for turn, e in zip(turns, evidence, strict=True):
+        if e.goal is not None and turn.interpretation is None:
+            goals.setdefault(normalise(turn.request.query), []).append(e.goal)
+    return {
+        text: found[-1]
+        for text, found in goals.items()
+        if len({turns[goal].interpretation for goal in found}) == 1
+        and affinity(text, normalise(turns[found[-1]].request.query)) >= AFFINITY_AFTER_FAILURE
+    }
 
 
 def _contradicted(turns: Sequence[Interaction], i: int, goal: int, completer: Completer) -> bool:
@@ -184,20 +192,25 @@ def examples(
     mask: bool = True,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Iterator[Example]:
-    """Every request of the blocks, block by block. `people`: by user, each in time order. `mask`: turn a layer off for
-    a fixed share of the requests (`Example.masked`), as training does."""
+    """Every request of the blocks, block by block. `people`: by user, each in time order. `mask`: give a
+    fixed share of the requests again with a layer turned off, or as if their user were new (`Example.masked`), as
+    training does."""
     reactions = learn_reactions(people.values())
     evidence = {user: assess(turns, reactions) for user, turns in people.items()}
+    meant = {user: told(turns, evidence[user]) for user, turns in people.items()}
     starts = block_starts(people, blocks)
     for block, (start, stop) in enumerate(zip(starts, [*starts[1:], 1 << 62], strict=True)):
         before = {u: [t for t in turns if t.request.timestamp_ms < start] for u, turns in people.items()}
         knowledge = learn_knowledge(before, meaning, min_people)
+        newcomers = {u for u in people if mask and _chance(u) % _NEWCOMER_GROUPS == block % _NEWCOMER_GROUPS}
+        others = {u: turns for u, turns in before.items() if u not in newcomers}
+        strangers = learn_knowledge(others, meaning, min_people) if newcomers else knowledge
         for user, turns in people.items():
             for i, turn in enumerate(turns):
                 if not start <= turn.request.timestamp_ms < stop:
                     continue
                 progress(1)
-                goal = goal_of(turns, evidence[user], i, knowledge.completer)
+                goal = goal_of(turns, evidence[user], i, knowledge.completer, meant[user])
                 if goal is None:
                     continue
                 variants = [(True, True, False)]
@@ -217,6 +230,11 @@ def examples(
                     )
                     if made is not None:
                         yield _example(made, user, block, goal, is_first_attempt(turns, evidence[user], i), masked)
+                if user in newcomers:
+                    since = [t for t in turns[:i] if t.request.timestamp_ms >= start]
+                    made = assemble(turn.request, since[-8:], strangers.personal_layer(since), strangers)
+                    if made is not None:
+                        yield _example(made, user, block, goal, is_first_attempt(turns, evidence[user], i), True)
 
 
 def _example(x: FeatureInput, user: str, block: int, goal: Goal, first: bool, masked: bool) -> Example:
