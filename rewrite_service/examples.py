@@ -32,10 +32,7 @@ from rewrite_service.assemble import Knowledge, assemble
 
 SOUND_CACHE_BYTES = 256 << 20
 _PERSONAL_OFF, _SHARED_OFF = 15, 5
-"""Per cent of the training requests that see a layer turned off: layers can fail."""
-_NEWCOMER_GROUPS = 4
-"""In each block one such part of the people are also asked as if they had come with the block: nothing of theirs from
-before is known, in neither layer. Who is in the log is in everybody's tables too, and those flatter."""
+"""Per cent of the training requests that see a layer turned off: new users exist, and layers can fail."""
 
 
 def learn_knowledge(people: Mapping[str, Sequence[Interaction]], meaning: CachedEncoder, min_people: int) -> Knowledge:
@@ -193,8 +190,7 @@ def examples(
     progress: Callable[[int], None] = lambda n: None,
 ) -> Iterator[Example]:
     """Every request of the blocks, block by block. `people`: by user, each in time order. `mask`: give a
-    fixed share of the requests again with a layer turned off, or as if their user were new (`Example.masked`), as
-    training does."""
+    fixed share of the requests again with a layer turned off (`Example.masked`), as training does."""
     reactions = learn_reactions(people.values())
     evidence = {user: assess(turns, reactions) for user, turns in people.items()}
     meant = {user: told(turns, evidence[user]) for user, turns in people.items()}
@@ -202,9 +198,6 @@ def examples(
     for block, (start, stop) in enumerate(zip(starts, [*starts[1:], 1 << 62], strict=True)):
         before = {u: [t for t in turns if t.request.timestamp_ms < start] for u, turns in people.items()}
         knowledge = learn_knowledge(before, meaning, min_people)
-        newcomers = {u for u in people if mask and _chance(u) % _NEWCOMER_GROUPS == block % _NEWCOMER_GROUPS}
-        others = {u: turns for u, turns in before.items() if u not in newcomers}
-        strangers = learn_knowledge(others, meaning, min_people) if newcomers else knowledge
         for user, turns in people.items():
             for i, turn in enumerate(turns):
                 if not start <= turn.request.timestamp_ms < stop:
@@ -230,11 +223,6 @@ def examples(
                     )
                     if made is not None:
                         yield _example(made, user, block, goal, is_first_attempt(turns, evidence[user], i), masked)
-                if user in newcomers:
-                    since = [t for t in turns[:i] if t.request.timestamp_ms >= start]
-                    made = assemble(turn.request, since[-8:], strangers.personal_layer(since), strangers)
-                    if made is not None:
-                        yield _example(made, user, block, goal, is_first_attempt(turns, evidence[user], i), True)
 
 
 def _example(x: FeatureInput, user: str, block: int, goal: Goal, first: bool, masked: bool) -> Example:

@@ -184,8 +184,8 @@ def test_a_masked_example_is_a_second_look_with_one_layer_off(meaning: CachedEnc
     assert shown(plain, 1 << 62) == shown(made_from(small_log(), meaning), 1 << 62)
     own, attempts = NAMES.index("own_successes"), NAMES.index("query_attempts")
     off = [(np.isnan(e.x[:, own]).all(), np.isnan(e.x[:, attempts]).all()) for e in made if e.masked]
-    assert not any(personal and shared for personal, shared in off), "one layer, never both"
-    assert (True, False) in off and len(off) < len(plain)
+    assert all(personal != shared for personal, shared in off), "one layer, never both"
+    assert (True, False) in off and len(off) < len(plain) / 2
     assert not any(np.isnan(e.x[:, [own, attempts]]).any() for e in plain)
 
 
@@ -288,16 +288,3 @@ def test_what_a_user_gave_up_is_known_from_another_time() -> None:
     otherwise = turn("call ellen", 2 * DAY_S + 20, "Call", slots={"contact": "ellen"})
     torn = [*turns, turn("call allen", 2 * DAY_S), otherwise]
     assert goal_at(torn, 0) == Goal(False, False), "who meant two things by it may have meant either"
-
-
-def test_a_newcomer_has_no_past_in_either_layer(meaning: CachedEncoder) -> None:
-    people = small_log()
-    made = made_from(people, meaning, mask=True)
-    starts = block_starts(people, 1 + max(e.block for e in made))
-    own, said = NAMES.index("own_successes"), NAMES.index("query_own_attempts")
-    known = [e for e in made if e.masked and not np.isnan(e.x[:, [own, said]]).any()]
-    as_new = [e for e in known if not np.isnan(e.x[0, NAMES.index("query_attempts")])]
-    assert as_new
-    for e in as_new:
-        since = [t for t in people[e.user] if starts[e.block] <= t.request.timestamp_ms < e.timestamp_ms]
-        assert e.x[0, own] <= np.log1p(len(since)) + 1e-6, "only what came with the block"
