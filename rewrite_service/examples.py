@@ -8,7 +8,7 @@ repaired it; a turn that was fine wanted what it got.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,13 +145,21 @@ class Example:
     masked: bool
 
 
-def label(candidates: Sequence[Candidate], goal: Goal) -> np.ndarray:
-    """int8 (candidates,): what each would have done; the first is the query itself."""
+Meanings = Mapping[str, Collection[Interpretation]]
+"""What each text was ever understood as, by anybody: for labels alone, which may know more than a candidate tells."""
+
+
+def label(candidates: Sequence[Candidate], goal: Goal, meanings: Meanings) -> np.ndarray:
+    """int8 (candidates,): what each would have done; the first is the query itself. `meanings`: for candidates of which
+    the serving side may not know what they mean."""
     if not goal.known:
         return np.array([WRONG] + [-1] * (len(candidates) - 1), dtype=np.int8)
     met = NEEDLESS if goal.served else WIN
     out = [NEEDLESS if goal.served else WRONG]
-    out += [met if goal.met_by(c) else WRONG for c in candidates[1:]]
+    out += [
+        met if goal.met_by(c) or (c.reading is None and goal.reading in meanings.get(c.text, ())) else WRONG
+        for c in candidates[1:]
+    ]
     return np.array(out, dtype=np.int8)
 
 
@@ -193,6 +201,10 @@ def examples(
     fixed share of the requests again with a layer turned off (`Example.masked`), as training does."""
     reactions = learn_reactions(people.values())
     evidence = {user: assess(turns, reactions) for user, turns in people.items()}
+    meanings: dict[str, set[Interpretation]] = {}
+    for turn in (turn for turns in people.values() for turn in turns):
+        if turn.interpretation is not None:
+            meanings.setdefault(normalise(turn.request.query), set()).add(turn.interpretation)
     meant = {user: told(turns, evidence[user]) for user, turns in people.items()}
     starts = block_starts(people, blocks)
     for block, (start, stop) in enumerate(zip(starts, [*starts[1:], 1 << 62], strict=True)):
@@ -222,10 +234,13 @@ def examples(
                         use_shared=use_shared,
                     )
                     if made is not None:
-                        yield _example(made, user, block, goal, is_first_attempt(turns, evidence[user], i), masked)
+                        first = is_first_attempt(turns, evidence[user], i)
+                        yield _example(made, user, block, goal, label(made.candidates, goal, meanings), first, masked)
 
 
-def _example(x: FeatureInput, user: str, block: int, goal: Goal, first: bool, masked: bool) -> Example:
+def _example(
+    x: FeatureInput, user: str, block: int, goal: Goal, outcome: np.ndarray, first: bool, masked: bool
+) -> Example:
     return Example(
         user=user,
         block=block,
@@ -233,7 +248,7 @@ def _example(x: FeatureInput, user: str, block: int, goal: Goal, first: bool, ma
         x=features(x),
         candidates=tuple(x.candidates),
         goal=goal,
-        outcome=label(x.candidates, goal),
+        outcome=outcome,
         first=first,
         masked=masked,
     )

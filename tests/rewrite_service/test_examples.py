@@ -222,7 +222,7 @@ def test_a_repaired_turn_is_won_by_what_repaired_it() -> None:
     candidates = choices("play ago", "play gold", "play go", "play it")
     candidates[3].reading = GO  # other words for the same
     candidates[1].reading = Interpretation("Film", (("film", "gold"),))
-    assert label(candidates, goal).tolist() == [WRONG, WRONG, WIN, WIN]
+    assert label(candidates, goal, {}).tolist() == [WRONG, WRONG, WIN, WIN]
 
 
 def test_a_turn_that_was_fine_needs_nothing() -> None:
@@ -230,13 +230,13 @@ def test_a_turn_that_was_fine_needs_nothing() -> None:
     assert goal == Goal(True, True, "play go", GO)
     candidates = choices("play go", "play gold", "watch go")
     candidates[2].reading = GO
-    assert label(candidates, goal).tolist() == [NEEDLESS, WRONG, NEEDLESS]
+    assert label(candidates, goal, {}).tolist() == [NEEDLESS, WRONG, NEEDLESS]
 
 
 def test_of_a_wish_given_up_only_the_failure_is_known() -> None:
     goal = goal_at([turn("play ago"), turn("call mom", 4000, "Call", slots={"contact": "mom"})], 0)
     assert goal == Goal(False, False)
-    assert label(choices("play ago", "play go", "call mom"), goal).tolist() == [WRONG, -1, -1]
+    assert label(choices("play ago", "play go", "call mom"), goal, {}).tolist() == [WRONG, -1, -1]
 
 
 @pytest.mark.parametrize("signs", [{"barge_in": True}, {"explicit": Explicit.NO}])
@@ -288,3 +288,9 @@ def test_what_a_user_gave_up_is_known_from_another_time() -> None:
     otherwise = turn("call ellen", 2 * DAY_S + 20, "Call", slots={"contact": "ellen"})
     torn = [*turns, turn("call allen", 2 * DAY_S), otherwise]
     assert goal_at(torn, 0) == Goal(False, False), "who meant two things by it may have meant either"
+
+
+def test_a_label_may_know_what_a_candidate_does_not_tell() -> None:
+    goal = Goal(False, True, "watch go", GO)
+    unread = [Candidate("play ago", is_query=True), Candidate("watch the movie go"), Candidate("play go")]
+    assert label(unread, goal, {"watch the movie go": {GO}}).tolist() == [WRONG, WIN, WRONG]
