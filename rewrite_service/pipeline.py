@@ -40,6 +40,7 @@ BOTH_LAYERS = frozenset(Layer)
 LOAD_USER_COST_S = 0.010
 RANK_COST_S = 0.003
 """About what loading a user's rows and ranking take at worst; a stage that does not fit the deadline is skipped."""
+WARM_UP_TEXTS = 150
 MAX_LOADING = 256
 """Users waiting to be loaded in the background."""
 
@@ -100,10 +101,13 @@ class Pipeline:
         return new
 
     def warm(self) -> None:
-        """Runs each native part once, so that no user waits for a first time."""
-        sample = Request("warm-up", "", 1, "what is the weather like today")
-        for _ in range(3):
-            self._decide(sample, StageClock(), True, BOTH_LAYERS)
+        """Runs each part on some of the bundle's own texts, so that no user waits for a first time: native libraries
+        are loaded, and the pronunciations of the usual words are known."""
+        shared = self._bundle.knowledge.shared
+        rows = range(0, len(shared), max(1, len(shared) // WARM_UP_TEXTS))
+        texts = ["what is the weather like today", *(shared.text_at(row).text for row in rows)]
+        for i, text in enumerate(texts):
+            self._decide(Request("warm-up", "", 1, text), StageClock(), i < 2, BOTH_LAYERS)
 
     def close(self) -> None:
         self._loader.shutdown(wait=True, cancel_futures=True)
