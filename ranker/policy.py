@@ -61,19 +61,30 @@ class Best:
         return helps(self.win, self.wrong, self.runner_up)
 
 
+_AS_GOOD = 0.9
+"""Of texts that mean the same, one with so much of the best's probability is as good: what has worked goes before what
+was put together just now, whose meaning is foretold."""
+
+
+def _worked(candidate: Candidate) -> tuple[bool, bool]:
+    """Whether the text has served this user, and whether it has served anybody; greater is better."""
+    own = candidate.personal is not None and bool(candidate.personal.success_ms)
+    return own, candidate.shared is not None and candidate.shared.people > 0
+
+
 def best_of(candidates: Sequence[Candidate], outcome: np.ndarray) -> Best | None:
     """`outcome`: (candidates, 3) from `RankerModel.predict`; `candidates[0]` is the query itself. None without any."""
     if len(candidates) == 1:
         return None
-    win = outcome[1:, WIN]
-    best = int(win.argmax()) + 1
+    win = outcome[:, WIN]
+    best = int(win[1:].argmax()) + 1
     reading = candidates[best].reading
-    rivals = [
-        float(win[i - 1])
-        for i in range(1, len(candidates))
-        if i != best and (reading is None or candidates[i].reading != reading)
-    ]
-    return Best(best, float(win[best - 1]), float(outcome[best, WRONG]), max(rivals, default=0.0))
+    others = [i for i in range(1, len(candidates)) if i != best]
+    alike = [i for i in others if reading is not None and candidates[i].reading == reading]
+    rival = max((float(win[i]) for i in others if i not in alike), default=0.0)
+    as_good = [best, *(i for i in alike if win[i] >= _AS_GOOD * win[best])]
+    best = max(as_good, key=lambda i: (_worked(candidates[i]), win[i]))
+    return Best(best, float(win[best]), float(outcome[best, WRONG]), rival)
 
 
 def judge(candidates: Sequence[Candidate], outcome: np.ndarray, calibration: Calibration) -> Verdict:

@@ -28,6 +28,7 @@ from rewrite_service.servicer import SERVICE_NAME, RewriteServicer
 from rewrite_service.settings import Settings
 
 _HEALTH_NAMES = ("", SERVICE_NAME)
+_END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _QUIET_SECONDS = 0.1
 _FLUSH_SECONDS = 0.2
 _WORKER_SECONDS = 1.0
@@ -60,8 +61,9 @@ class _Server:
     async def run(self) -> Exit:
         begun = time.monotonic()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        for number in _END_SIGNALS:
+            # Not the loop's own handlers, which end with the loop: the default would come back before the process ends.
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._stop.set))
         health = health_aio.HealthServicer()
         await _set_health(health, health_pb2.HealthCheckResponse.NOT_SERVING)
         servicer = RewriteServicer(self._settings)
@@ -132,6 +134,8 @@ class _Server:
         # Not a greater grace: health watchers never end by themselves.
         await server.stop(_FLUSH_SECONDS)
         servicer.close(_WORKER_SECONDS)
+        for number in _END_SIGNALS:  # one that comes again changes nothing, and must not change the exit code
+            signal.signal(number, signal.SIG_IGN)
         self._log.info("stopped")
 
 

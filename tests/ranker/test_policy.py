@@ -15,6 +15,7 @@ from ranker.calibration import Calibration
 from ranker.model import NEEDLESS, WIN
 from ranker.policy import LEAST_WINS, MARGINS, Policy, Tally, Trial, Verdict, choose, helps, judge, tally
 from retriever.candidates import Candidate
+from retriever.evidence import TextEvidence
 from retriever.interaction import Interpretation
 
 sixteenths = st.integers(0, 16).map(lambda n: n / 16)  # sums of these are exact
@@ -140,6 +141,36 @@ def test_only_rivals_of_another_meaning_narrow_the_margin() -> None:
 def test_what_nobody_can_read_is_a_rival_of_everything() -> None:
     assert judged(("play go", None, 0.8), ("play gold", None, 0.7)).runner_up == 0.7
     assert judged(("play go", SONG, 0.8), ("play gold", None, 0.7)).runner_up == 0.7
+
+
+HERS = TextEvidence("watch the movie go", attempts=3, successes=2, success_ms=[1, 2])
+HERS_IN_VAIN = TextEvidence("watch the movie go", attempts=3, successes=0.1)
+
+
+@pytest.mark.parametrize(
+    ("hers", "reading", "win", "best"),
+    [
+        (HERS, FILM, 0.78, "watch the movie go"),
+        (HERS, FILM, 0.6, "play go"),  # not nearly as good
+        (HERS, SONG, 0.78, "play go"),  # not the same
+        (HERS, None, 0.78, "play go"),
+        (HERS_IN_VAIN, FILM, 0.78, "play go"),
+        (None, FILM, 0.78, "play go"),
+    ],
+)
+def test_of_texts_as_good_the_one_that_has_worked_is_asked(
+    hers: TextEvidence | None, reading: Interpretation | None, win: float, best: str
+) -> None:
+    candidates = [
+        Candidate("play ago", is_query=True),
+        Candidate("play go", reading=FILM),
+        Candidate("watch the movie go", reading=reading, personal=hers),
+    ]
+    outcome = np.array([[1.0, 0.0, 0.0], [0.2, 0.0, 0.8], [1 - win, 0.0, win]])
+    verdict = judge(candidates, outcome, Calibration())
+    assert verdict.best is not None
+    assert candidates[verdict.best].text == best
+    assert verdict.win == outcome[verdict.best, WIN]
 
 
 @pytest.mark.parametrize(

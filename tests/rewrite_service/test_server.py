@@ -68,6 +68,15 @@ def test_it_can_be_stopped_while_it_loads(launch: Launch) -> None:
     assert server.log()[-1]["event"] == "stopped"
 
 
+def test_a_signal_that_comes_again_and_again_changes_nothing(launch: Launch) -> None:
+    server = launch(wait=False)
+    while server.process.poll() is None:
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.0005)
+    assert server.process.returncode == 0
+    assert server.log()[-1]["event"] == "stopped"
+
+
 def test_unknown_service_has_no_health(server: RunningServer) -> None:
     assert code_of(server.health, "no.such.Service") is grpc.StatusCode.NOT_FOUND
 
