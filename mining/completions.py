@@ -9,8 +9,8 @@ for several people. "switch it off" after Device(den light), repaired by "turn o
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from mining.defects import TurnEvidence
 from mining.sessions import SESSION_GAP_MS
@@ -54,20 +54,20 @@ def _gapped(text: str, values: dict[str, str]) -> str:
     return padded.strip()
 
 
-def _tail(query: str, goal: str) -> tuple[str, str] | None:
-    """(first words, last words) of the query, the last words being as many as stand in the goal together."""
+def _tail(query: str, goal: str, values: Collection[str]) -> tuple[str, str] | None:
+    """(first words, last words) of the query, the last words being one of the goal's slot `values`; where there is no
+    such, as many as stand in the goal together."""
     words = query.split()
-    for n in range(1, len(words)):
-        rest = " ".join(words[n:])
-        if f" {rest} " in f" {goal} ":
-            return " ".join(words[:n]), rest
-    return None
+    tails = [(" ".join(words[:n]), " ".join(words[n:])) for n in range(1, len(words))]
+    said = [tail for tail in tails if f" {tail[1]} " in f" {goal} "]
+    return next((tail for tail in said if tail[1] in values), said[0] if said else None)
 
 
 def _rules_of(example: Example) -> Iterable[tuple[str, bool, str, str, tuple[str, tuple[tuple[str, str], ...]] | None]]:
     """(pattern, open-ended, intent, template, reading) of each way to read one repair as a rule."""
     goal = normalise(example.goal.request.query)
-    tail = _tail(example.query, goal)
+    made = example.goal.interpretation
+    tail = _tail(example.query, goal, {normalise(v) for _, v in made.slots} if made else ())
     for answered in [*distinct_intents(example.answered), None]:
         values = gap_values(example.failed.request.context, answered)
         variants = [(example.query, False, values)]
@@ -91,7 +91,7 @@ def _foretold(example: Example, template: str, gaps: dict[str, str]) -> tuple[st
         return None
     slots = tuple((name, _gapped(normalise(value), gaps)) for name, value in made.slots)
     said = set(template.split())
-    known = all(set(value.split()) <= said or "{" in value for _, value in slots)
+    known = all(set(value.split()) <= said for _, value in slots)
     return (made.intent, slots) if known else None
 
 
@@ -119,7 +119,9 @@ def mine_completions(
             readings[key][reading] += 1
     kept = {key: people for key, people in who.items() if len(people) >= min_people}
     draft = [
-        Rule(*key, reading=readings[key].most_common(1)[0][0], support=len(people), precision=1.0)
+        Rule(
+            *key, reading=readings[key].most_common(1)[0][0], support=len(people), precision=1.0, precision_again=1.0
+        )
         for key, people in kept.items()
     ]
     return Completer(_measured(draft, examples))
@@ -127,8 +129,8 @@ def mine_completions(
 
 def _measured(rules: list[Rule], examples: list[Example]) -> list[Rule]:
     """The rules with their precision on the repairs where they fire; those below the bound, and the crowd, dropped."""
-    fired: Counter[Rule] = Counter()
-    right: Counter[Rule] = Counter()
+    tried: dict[Rule, _Tried] = defaultdict(_Tried)
+    again: dict[Rule, _Tried] = defaultdict(_Tried)
     by_pattern: dict[tuple[str, str], list[Rule]] = defaultdict(list)
     for rule in rules:
         by_pattern[rule.pattern, rule.intent].append(rule)
@@ -140,18 +142,35 @@ def _measured(rules: list[Rule], examples: list[Example]) -> list[Rule]:
             goal = normalise(example.goal.request.query)
             for rule, completer in single:
                 for made in completer.complete(example.query, example.failed.request, example.answered):
-                    fired[rule] += 1
-                    right[rule] += made.text == goal or (
+                    right = made.text == goal or (
                         made.reading is not None and made.reading == example.goal.interpretation
                     )
+                    tried[rule].add(right)
+                    if example.answered and made.reading == example.answered[0]:
+                        again[rule].add(right)
     out = []
     for group in by_pattern.values():
-        measured = [
-            Rule(
-                r.pattern, r.open_ended, r.intent, r.template, r.reading, r.support, (right[r] + 0.5) / (fired[r] + 1.5)
-            )
-            for r in group
-        ]
-        measured = [r for r in measured if r.precision >= MIN_PRECISION]
+        measured = []
+        for rule in group:
+            precision = tried[rule].share(1 / 3, 1.5)
+            kept = replace(rule, precision=precision, precision_again=again[rule].share(precision, 1.0))
+            if precision >= MIN_PRECISION:
+                measured.append(kept)
         out += sorted(measured, key=lambda r: (-r.precision * r.support, r.template))[:_MAX_RULES_A_PATTERN]
     return out
+
+
+@dataclass(slots=True)
+class _Tried:
+    """How often something was tried, and how often that was right."""
+
+    times: int = 0
+    right: int = 0
+
+    def add(self, right: bool) -> None:
+        self.times += 1
+        self.right += right
+
+    def share(self, expected: float, weight: float) -> float:
+        """The share that was right, drawn towards `expected`, which weighs as `weight` tries."""
+        return (self.right + expected * weight) / (self.times + weight)

@@ -7,15 +7,15 @@ to the app; e.g. Ponnusamy et al. 2019, "Feedback-based self-learning in large-s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from mining.reactions import PUBLISHED, After, Reactions, Signals
+from mining.reactions import PUBLISHED, After, Reactions, Signals, sureness
 from mining.rephrases import REPHRASE_WINDOW_MS, same_goal, still_pursued
 from mining.sessions import sessions
-from retriever.interaction import Channel, Explicit, Interaction, Outcome
+from retriever.interaction import Channel, Explicit, Interaction, Interpretation, Outcome
 from retriever.normalise import normalise
 
 
@@ -79,13 +79,50 @@ def _gap_ms(a: Interaction, b: Interaction) -> int:
 def assess(turns: Sequence[Interaction], reactions: Reactions = PUBLISHED) -> list[TurnEvidence]:
     """Evidence for each of one user's turns, in time order; from these turns alone, so online it grows as they come.
 
-    `reactions`: what the users of this assistant do after right and wrong answers.
+    `reactions`: what the users of this assistant do after right and wrong answers. Judged twice: what the user's other
+    turns with the same answer came to tells what to expect of this one, since whoever is misheard is misheard again.
     """
-    out: list[TurnEvidence | None] = [None] * len(turns)
     habits = _habitual_repairs(turns)
+    first = _assess_all(turns, habits, reactions, {})
+    expected = _own_record(turns, first, reactions)
+    return _assess_all(turns, habits, reactions, expected) if expected else first
+
+
+_SOME = 1.0
+"""What intent and sureness weigh beside the user's own record, in turns."""
+
+
+def _own_record(
+    turns: Sequence[Interaction], evidence: Sequence[TurnEvidence], reactions: Reactions
+) -> dict[int, float]:
+    """The probability that a turn's answer fails by what became of this user's other turns with the same answer, by
+    index of the turn; none for answers given once."""
+    same: dict[Interpretation, list[int]] = {}
+    for i, turn in enumerate(turns):
+        if _answered(turn):
+            same.setdefault(turn.interpretation, []).append(i)  # type: ignore[arg-type]
+    out = {}
+    for reading, at in same.items():
+        if len(at) > 1:
+            failed = sum(evidence[i].defect for i in at)
+            for i in at:
+                kind = reactions.expects(reading.intent, sureness(turns[i].request))
+                out[i] = (failed - evidence[i].defect + _SOME * kind) / (len(at) - 1 + _SOME)
+    return out
+
+
+def _answered(turn: Interaction) -> bool:
+    return turn.interpretation is not None and turn.outcome is Outcome.OK
+
+
+def _assess_all(
+    turns: Sequence[Interaction], habits: set[tuple[str, str]], reactions: Reactions, expected: Mapping[int, float]
+) -> list[TurnEvidence]:
+    """`expected`: by index of a turn, where its user's record tells what to expect of it."""
+    out: list[TurnEvidence | None] = [None] * len(turns)
     for span in sessions(turns):
         for i in reversed(span):  # backwards, so that a repair is judged before what it repairs
-            out[i] = _assess_one(turns, out, i, span, habits, reactions)
+            out[i] = _assess_one(turns, out, i, span, habits, reactions, expected.get(i))
     return [e for e in out if e is not None]
 
 
@@ -94,8 +131,8 @@ def learn_reactions(people: Iterable[Sequence[Interaction]]) -> Reactions:
     seen = []
     for turns in people:
         for turn, e in zip(turns, assess(turns), strict=True):
-            if turn.interpretation is not None and turn.outcome is Outcome.OK:
-                seen.append(Signals.of(turn.feedback, _after(e.signals)))
+            if _answered(turn):
+                seen.append(Signals.of_turn(turn, _after(e.signals)))
     return Reactions.fit(seen)
 
 
@@ -120,6 +157,7 @@ def _assess_one(
     span: range,
     habits: set[tuple[str, str]],
     reactions: Reactions,
+    expected: float | None,
 ) -> TurnEvidence:
     turn = turns[i]
     signals = _own_signals(turn)
@@ -148,8 +186,8 @@ def _assess_one(
         if turns[goal].request.channel is not Channel.VOICE and turn.request.channel is Channel.VOICE:
             signals.add(Signal.APP_FOLLOW_UP)
     defect = 1.0
-    if turn.interpretation is not None and turn.outcome is Outcome.OK:
-        defect = reactions.failed(Signals.of(turn.feedback, _after(signals)))
+    if _answered(turn):
+        defect = reactions.failed(Signals.of_turn(turn, _after(signals)), expected)
     return TurnEvidence(frozenset(signals), defect, goal if defect >= FAILED else None)
 
 

@@ -25,6 +25,8 @@ QUERY_FEATURES: tuple[tuple[str, str], ...] = (
     ("query_frames", "kinds of name that the query's frame may hold; 0 where no frame fits"),
     ("query_name_people", "log1p of the people who named just what stands in the frame"),
     ("query_name_times", "log1p of how often they did"),
+    ("query_name_own", "log1p of how often this user named it with success"),
+    ("query_name_vain", "log1p of how often this user said it, in whatever words, and was not served"),
     ("query_reading_own", "log1p of this user's successes with what the query is expected to mean"),
     ("query_own_attempts", "log1p of how often this user said just this"),
     ("query_own_success_rate", "smoothed share of these that served"),

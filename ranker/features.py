@@ -39,11 +39,14 @@ _COSTS = {"heard_cost": 5.0, "heard_values_cost": 5.0}
 @dataclass(frozen=True, slots=True)
 class NameInFrame:
     """What stands in the query's frame, if one fits: `frames`: how many kinds of name it may be; `people`, `times`: who
-    named just that, and how often, with success, as the kind for which most is known."""
+    named just that, and how often, with success, as the kind for which most is known; `own_times`: how often this user
+    did; `own_vain`: how often this user said it, in whatever words, and was not served (expected)."""
 
     frames: int
     people: float
     times: float
+    own_times: float = 0.0
+    own_vain: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def features(x: FeatureInput) -> np.ndarray:
 
 
 def _log1p(x: float) -> float:
-    return math.log1p(max(x, 0.0))
+    return math.log1p(0.0 if x < 0 else x)  # NaN stays NaN
 
 
 def _hours(now_ms: int, then_ms: int) -> float:
@@ -114,7 +117,10 @@ def _query_features(x: FeatureInput, alternatives: list[str]) -> list[float]:
         if alternatives:
             found = (x.personal.texts.get(a) for a in alternatives)
             alternative_own = max(_log1p(e.successes) if e else 0.0 for e in found)
-    name = (x.name.frames, _log1p(x.name.people), _log1p(x.name.times)) if x.name else (0, NAN, NAN)
+    name: tuple[float, ...] = (0, NAN, NAN, NAN, NAN)
+    if x.name is not None:
+        mine = (x.name.own_times, x.name.own_vain) if x.personal is not None else (NAN, NAN)
+        name = (x.name.frames, *map(_log1p, (x.name.people, x.name.times)), *map(_log1p, mine))
     habit = _habit(x, x.candidates[0])
     ambient = gap_values(request.context, None).values()
     likeness = [fuzz.ratio(query, a) for a in alternatives]
@@ -192,7 +198,7 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
                 near_alternative,
                 near_alternative_sound,
                 c.text in alternatives,
-            len(words) - len(query_words),
+                len(words) - len(query_words),
                 1 - len(lost) / max(1, len(query_words)),
                 len(new) / max(1, len(words)),
                 words[:1] == x.query.split(maxsplit=1)[:1],
@@ -211,7 +217,7 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
                 c.agreement,
                 _in_situation(c.reading, ambient),
                 next(rarest),
-            query_reading is not None and c.reading == query_reading,
+                query_reading is not None and c.reading == query_reading,
                 c.reading is not None,
                 len(vs),
                 sum(v in x.personal.slot_values for v in vs) / len(vs) if vs and x.personal is not None else NAN,
@@ -219,22 +225,22 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
                 sum(fuzz.partial_ratio(v, x.query) for v in vs) / len(vs) / 100 if vs else NAN,
                 sum(fuzz.partial_ratio(sound_classes(v), query_sound) for v in vs) / len(vs) / 100 if vs else NAN,
                 sum(v in heard for v in vs) / len(vs) if vs and query_reading is not None else NAN,
-            sum(v in answered for v in vs) / len(vs) if vs else NAN,
+                sum(v in answered for v in vs) / len(vs) if vs else NAN,
                 sum(f" {a} " in f" {c.text} " and f" {a} " not in f" {x.query} " for a in ambient),
                 c.text == x.situation.previous,
                 c.text in x.situation.failed_texts,
                 c.text == x.situation.answered_text,
-            x.situation.answered is not None and c.reading == x.situation.answered,
+                x.situation.answered is not None and c.reading == x.situation.answered,
                 _log1p(c.completion.support) if c.completion else 0.0,
                 c.completion.precision if c.completion else NAN,
-            c.completion.steps_back if c.completion else NAN,
-            c.completion.heard_rank if c.completion else made.heard_rank if made else NAN,
-            made is not None,
-            made.cost if made else NAN,
-            made.posterior if made else NAN,
-            fuzz.ratio(made.rest, made.fragment.text) / 100 if made else NAN,
-            _log1p(made.fragment.people) if made else 0.0,
-            made is not None and made.own,
+                c.completion.steps_back if c.completion else NAN,
+                c.completion.heard_rank if c.completion else made.heard_rank if made else NAN,
+                made is not None,
+                made.cost if made else NAN,
+                made.posterior if made else NAN,
+                fuzz.ratio(made.rest, made.fragment.text) / 100 if made else NAN,
+                _log1p(made.fragment.people) if made else 0.0,
+                made is not None and made.own,
                 0.0,
                 0.0,
                 0.0,

@@ -9,7 +9,7 @@ the rest of the query, or from the situation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from retriever.interaction import Context, Interpretation, Request
@@ -41,7 +41,9 @@ class Completion:
 class Rule:
     """`pattern`: the query's words, or its first words when a gap takes the rest (`open_ended`). `intent`: of the last
     answered turn, "" where the rule needs none. `template`: words and gaps ("{slot:device}", "{room}", "{rest}").
-    `reading`: intent and slots of the result, values being templates likewise; None where not all are known."""
+    `reading`: intent and slots of the result, values being templates likewise; None where not all are known.
+    `precision`: share of its firings that were right; `precision_again`: the same of those whose result means what the
+    last answered turn did, since few want at once what they just got."""
 
     pattern: str
     open_ended: bool
@@ -50,14 +52,15 @@ class Rule:
     reading: tuple[str, tuple[tuple[str, str], ...]] | None
     support: int
     precision: float
+    precision_again: float
 
     def to_record(self) -> list[Any]:
-        return [self.pattern, self.open_ended, self.intent, self.template, self.reading, self.support, self.precision]
+        return [getattr(self, field.name) for field in fields(self)]
 
     @classmethod
     def from_record(cls, r: list[Any]) -> Rule:
         reading = None if r[4] is None else (r[4][0], tuple((k, v) for k, v in r[4][1]))
-        return cls(r[0], r[1], r[2], r[3], reading, r[5], r[6])
+        return cls(r[0], r[1], r[2], r[3], reading, r[5], r[6], r[7])
 
 
 def distinct_intents(answered: Sequence[Interpretation]) -> list[Interpretation]:
@@ -92,6 +95,13 @@ def fill(template: str, values: Mapping[str, str]) -> str | None:
     return " ".join(words)
 
 
+def _says(rest: str, template: str, values: Mapping[str, str]) -> bool:
+    """Whether the rest of the query already says what a gap of the template would be filled with: then nothing was
+    left out."""
+    gaps = (word[1:-1] for word in template.split() if word.startswith("{"))
+    return any(f" {values[gap]} " in f" {rest} " for gap in gaps if gap in values)
+
+
 class Completer:
     """The rules of a bundle, found by the query's words."""
 
@@ -109,10 +119,12 @@ class Completer:
         for steps_back, reading in enumerate([*distinct_intents(answered), None]):
             values = gap_values(request.context, reading)
             for rule, rest in self._matches(query, reading.intent if reading else ""):
-                filled = fill(rule.template, values | {REST: rest})
+                filled = None if _says(rest, rule.template, values) else fill(rule.template, values | {REST: rest})
                 if filled and filled != query and filled not in out:
                     made = self._reading(rule, values | {REST: rest})
-                    out[filled] = Completion(filled, made, rule.support, rule.precision, rest, steps_back)
+                    again = bool(answered) and made == answered[0]
+                    precision = rule.precision_again if again else rule.precision
+                    out[filled] = Completion(filled, made, rule.support, precision, rest, steps_back)
         return sorted(out.values(), key=lambda c: -c.support * c.precision / (1 + c.steps_back))[:MAX_COMPLETIONS]
 
     def _matches(self, query: str, intent: str) -> list[tuple[Rule, str]]:

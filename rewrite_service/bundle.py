@@ -38,7 +38,7 @@ from rewrite_service.errors import BundleError
 from rewrite_service.exchange import exchange
 from rewrite_service.people_archive import PeopleArchive
 
-FORMAT = 2
+FORMAT = 3
 """Raised when a change makes older bundles unreadable."""
 MANIFEST = "manifest.json"
 SOUND_CACHE_BYTES = 32 << 20

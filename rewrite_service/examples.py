@@ -183,6 +183,15 @@ def is_first_attempt(turns: Sequence[Interaction], evidence: Sequence[TurnEviden
     return affinity(normalise(before.query), normalise(now.query)) < AFFINITY_AFTER_FAILURE
 
 
+def _unreached(past: Sequence[Interaction], goal: Goal) -> list[Interaction] | None:
+    """A user's past as if the goal of a failed turn had never been reached; None where it never was. Users who find no
+    way to say a thing leave no labels: this is how their requests would look, with the answer known."""
+    if goal.served or not goal.known:
+        return None
+    kept = [t for t in past if t.interpretation != goal.reading and normalise(t.request.query) != goal.text]
+    return kept if len(kept) < len(past) else None
+
+
 def _chance(key: str) -> int:
     """0 to 99, the same for the same key: so that a build can be repeated exactly."""
     return zlib.crc32(key.encode("utf-8", "replace")) % 100
@@ -197,8 +206,9 @@ def examples(
     mask: bool = True,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Iterator[Example]:
-    """Every request of the blocks, block by block. `people`: by user, each in time order. `mask`: give a
-    fixed share of the requests again with a layer turned off (`Example.masked`), as training does."""
+    """Every request of the blocks, block by block. `people`: by user, each in time order. `mask`: give some requests
+    again with less known (`Example.masked`), as training does: a fixed share with a layer turned off, and those that
+    failed as they would be had their user never reached the goal before."""
     reactions = learn_reactions(people.values())
     evidence = {user: assess(turns, reactions) for user, turns in people.items()}
     meanings: dict[str, set[Interpretation]] = {}
@@ -218,18 +228,21 @@ def examples(
                 goal = goal_of(turns, evidence[user], i, knowledge.completer, meant[user])
                 if goal is None:
                     continue
-                variants = [(True, True, False)]
+                own = knowledge.personal_layer(turns[:i])
+                layers = [(own, True, False)]
                 chance = _chance(turn.request.interaction_id)
                 if mask and chance < _PERSONAL_OFF:
-                    variants.append((False, True, True))
+                    layers.append((None, True, True))
                 elif mask and chance < _PERSONAL_OFF + _SHARED_OFF:
-                    variants.append((True, False, True))
-                own = knowledge.personal_layer(turns[:i])
-                for use_personal, use_shared, masked in variants:
+                    layers.append((own, False, True))
+                unreached = _unreached(turns[:i], goal) if mask else None
+                if unreached is not None:
+                    layers.append((knowledge.personal_layer(unreached), True, True))
+                for personal, use_shared, masked in layers:
                     made = assemble(
                         turn.request,
                         turns[max(0, i - 8) : i],
-                        own if use_personal else None,
+                        personal,
                         knowledge,
                         use_shared=use_shared,
                     )

@@ -91,6 +91,24 @@ def test_words_count_more_than_barging_in(feedback: dict, failed: bool) -> None:
     assert assess([turn("play go", 0, "Play", **feedback)])[0].failed is failed
 
 
+def test_a_turn_is_judged_by_what_became_of_the_others_like_it() -> None:
+    """Whoever is misheard is misheard again: a silent turn among repaired ones is hardly fine, and one barge-in among
+    many content turns is hardly wrong."""
+    alone = assess([turn("play cream", 0, "Play", slots={"artist": "cream"}, dwell_s=None)])[0].defect
+    often = []
+    for n in range(4):
+        often += [
+            turn("play cream", n * 9000, "Play", slots={"artist": "cream"}, explicit=Explicit.NO),
+            turn("play queen", n * 9000 + 20, "Play", slots={"artist": "queen"}),
+        ]
+    silent = turn("play cream", 90_000, "Play", slots={"artist": "cream"}, dwell_s=None)
+    assert assess([*often, silent])[-1].defect > 0.4 > 5 * alone
+    hasty = {"slots": {"artist": "queen"}, "barge_in": True}
+    content = [turn("play queen", n * 9000, "Play", slots={"artist": "queen"}) for n in range(6)]
+    once = assess([turn("play queen", 90_000, "Play", **hasty)])[-1].defect
+    assert assess([*content, turn("play queen", 90_000, "Play", **hasty)])[-1].defect < once / 2
+
+
 def test_a_repair_needs_a_better_answer() -> None:
     again = [
         turn("play go", 0, "Play", barge_in=True, slots={"t": "go"}),

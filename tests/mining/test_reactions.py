@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from mining.defects import learn_reactions
-from mining.reactions import PUBLISHED, After, Reactions, Signals
-from retriever.interaction import Explicit, Feedback
-from tests.turns import DAY_S, turn
+from mining.reactions import PUBLISHED, After, Reactions, Signals, sureness
+from retriever.interaction import Channel, Explicit, Feedback
+from tests.turns import DAY_S, request, turn
 
 
 def world(turns: int, seed: int = 0) -> list[tuple[bool, Signals]]:
@@ -68,11 +68,61 @@ def test_the_order_of_the_published_strengths() -> None:
     assert by(explicit=Explicit.YES) < by() < by(barge_in=True) < 0.5 < by(After.REPEATED, barge_in=True)
 
 
+def weather_world(turns: int, seed: int = 0) -> list[tuple[bool, Signals]]:
+    """Answers on the weather fail often, most of all where the recogniser was unsure; other answers hardly ever."""
+    rng, out = random.Random(seed), []
+    for _ in range(turns):
+        intent, sure = rng.choice([("Weather", 3), ("Weather", 8), ("Light", 3), ("Light", 8)])
+        failed = rng.random() < {("Weather", 3): 0.5, ("Weather", 8): 0.2}.get((intent, sure), 0.02)
+        feedback = Feedback(rng.random() < (0.4 if failed else 0.04), None, rng.expovariate(1 / (4 if failed else 60)))
+        out.append((failed, Signals.of(feedback, After.OTHER, intent, sure)))
+    return out
+
+
+def test_what_fails_often_is_expected_to() -> None:
+    fitted = Reactions.fit(s for _, s in weather_world(6000))
+    assert fitted.expects("Weather", 3) > 1.5 * fitted.expects("Weather", 8) > 2 * fitted.expects("Light", 8)
+    later = weather_world(4000, seed=1)
+    blind = [(failed, Signals(s.barge_in, s.dwell, s.explicit, s.after)) for failed, s in later]
+    assert _error(fitted, later) < 0.9 * _error(fitted, blind), "the same reactions, not knowing to what"
+
+
+def test_an_intent_seen_seldom_has_no_share_of_its_own() -> None:
+    seen = [s for _, s in weather_world(2000)] + [Signals.of(Feedback(True), After.REPAIRED, "Rare", 3)] * 5
+    fitted = Reactions.fit(seen)
+    assert "Rare" not in fitted.expected and fitted.expects("Rare", 3) == fitted.expects("", 3)
+    assert set(fitted.expected) == {"", "Weather", "Light"}
+
+
+def test_more_that_is_known_beforehand_goes_before() -> None:
+    seen = Signals.of(Feedback())
+    assert PUBLISHED.failed(seen, 0.9) > 0.6 > 0.1 > PUBLISHED.failed(seen, 0.05)
+    assert 0 < PUBLISHED.failed(seen, 0.0) < PUBLISHED.failed(seen, 1.0) < 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "bin_"),
+    [
+        ({"asr_confidence": 0.0}, 0),
+        ({"asr_confidence": 0.34}, 3),
+        ({"asr_confidence": 1.0}, 10),
+        ({"asr_confidence": None}, 12),
+        ({"asr_confidence": 0.34, "channel": Channel.APP}, 11),
+    ],
+)
+def test_how_sure_the_recogniser_was(fields: dict, bin_: int) -> None:
+    assert sureness(request("play go", **fields)) == bin_
+
+
 def test_kept_as_a_record() -> None:
     fitted = Reactions.fit(s for _, s in world(500))
     assert Reactions.of_record(orjson.loads(orjson.dumps(asdict(fitted)))) == fitted
     with pytest.raises(ValueError, match="reactions"):
         Reactions.of_record(asdict(fitted) | {"reaction": [[0.0], [0.0]]})
+    with pytest.raises(ValueError, match="expected"):
+        Reactions.of_record(asdict(fitted) | {"expected": {"": [0.0]}})
+    with pytest.raises(ValueError, match="expected"):
+        Reactions.of_record(asdict(fitted) | {"expected": {}})
 
 
 def test_learned_from_turns_that_got_an_answer() -> None:

@@ -95,10 +95,65 @@ def test_a_follow_up_reaches_past_something_else() -> None:
 
 
 def test_an_open_ended_rule_takes_the_rest() -> None:
-    rule = Rule("what about", True, "Weather", "weather in {rest}", ("Weather", (("city", "{rest}"),)), 3, 0.9)
+    rule = Rule("what about", True, "Weather", "weather in {rest}", ("Weather", (("city", "{rest}"),)), 3, 0.9, 0.1)
     made = Completer([rule]).complete("what about new york", request("x"), [Interpretation("Weather")])
     assert [(c.text, c.rest) for c in made] == [("weather in new york", "new york")]
     assert Rule.from_record(rule.to_record()) == rule
+
+
+HERE = ("Weather", (("city", "{rest}"), ("state", "{state}")))
+IN_STATE = Rule("weather in", True, "", "weather in {rest} {state}", HERE, 3, 0.9, 0.9)
+
+
+def test_what_is_said_already_is_not_filled_in_again() -> None:
+    here = request("x", context=Context(state="idaho"))
+    made = Completer([IN_STATE]).complete("weather in iona", here, [])
+    assert [c.text for c in made] == ["weather in iona idaho"]
+    assert Completer([IN_STATE]).complete("weather in iona idaho", here, []) == []
+    assert Completer([IN_STATE]).complete("weather in idaho falls", here, []) == []
+
+
+def in_full(user: str, city: str, at: float = 0) -> list:
+    """The city's weather, and after a while once more, misunderstood and then said with the state of both."""
+    slots = {"city": city, "state": "texas"}
+    return [
+        turn(f"weather in {city} texas", at, "Weather", user, slots=slots),
+        turn(f"weather in {city}", at + 60, user=user),
+        turn(f"what's the weather in {city} texas", at + 80, "Weather", user, slots=slots),
+    ]
+
+
+def test_a_reading_is_foretold_from_the_words_alone() -> None:
+    """Where the city of the turn before happens to be that of this one, it must not stand for any other city."""
+    rules = mine_completions(people_of(in_full("ann", "wylie"), in_full("bob", "new hope")))
+    before = [Interpretation("Weather", (("city", "wylie"), ("state", "texas")))]
+    made = rules.complete("weather in floral gables", request("x"), before)
+    full = next(c for c in made if c.text == "what's the weather in floral gables texas")
+    assert full.reading in (None, Interpretation("Weather", (("city", "floral gables"), ("state", "texas"))))
+    assert full.rest == "floral gables", "the name, not the words around it"
+
+
+def switched(user: str, action: str, device: str, wanted: str, at: float = 0) -> list:
+    """ "switch it on", heard after the device was switched, and what was wanted by it."""
+    return [
+        turn(f"turn {action} the {device}", at, "Device", user, slots={"action": action, "device": device}),
+        turn("switch it on", at + 20, user=user),
+        turn(f"turn {wanted} the {device}", at + 40, "Device", user, slots={"action": wanted, "device": device}),
+    ]
+
+
+def test_a_rule_knows_that_few_want_again_what_they_just_got() -> None:
+    people = [switched(user, "off", f"{user} lamp", "on") for user in ("ann", "bob", "cat", "dan")]
+    people += [switched(user, "on", f"{user} lamp", "off") for user in ("eve", "fay", "gus")]
+    rules = mine_completions(people_of(*people))
+    told = {
+        action: rules.complete(
+            "switch it on", request("x"), [Interpretation("Device", (("action", action), ("device", "fan")))]
+        )
+        for action in ("on", "off")
+    }
+    on = {action: next(c for c in made if c.text == "turn on the fan") for action, made in told.items()}
+    assert on["on"].precision < 0.2 < 0.5 < on["off"].precision
 
 
 def test_a_reading_counts_by_people_not_by_turns() -> None:

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ranker.feature_names import CANDIDATE_FEATURES, NAMES, QUERY_FEATURES
-from ranker.features import FeatureInput, features
+from ranker.features import FeatureInput, NameInFrame, features
 from retriever.encoder import Encoder
 from retriever.interaction import Channel, Context, Interaction, Request
 from retriever.vector_cache import CachedEncoder
-from rewrite_service.assemble import Knowledge, assemble
+from rewrite_service.assemble import Knowledge, assemble, own_record
 from rewrite_service.examples import learn_knowledge
 from tests.turns import DAY_S, request, turn
 
@@ -315,3 +315,22 @@ def test_the_query_comes_first_and_every_text_once(
     x = features(made)
     assert column(x, "is_query").tolist() == [1.0] + [0.0] * (len(texts) - 1)
     assert (column(x, "candidates") == len(texts)).all()
+
+
+def test_what_a_user_names_in_vain_is_told_from_what_serves(knowledge: Knowledge) -> None:
+    """In whatever words: "play go" having failed tells of "watch the movie go" too."""
+    intent, slots = SPOKEN["watch the movie go"]
+    failed = [turn("play go", 0), turn("play go", 9000), turn("play going", 20_000), turn("call mom", 30_000)]
+    served = [turn("watch the movie go", 40_000, intent, slots=slots)]
+    record = lambda past: own_record(knowledge.personal_layer(past), {"go"})  # noqa: E731
+    assert own_record(None, {"go"}) == record([]) == (0, 0)
+    assert record(failed) == (0, 2), "whole words"
+    times, vain = record(failed + served)
+    assert times == 1 and 2 <= vain < 2.2
+
+
+def test_the_name_in_the_frame_counts_where_its_layer_is_on(knowledge: Knowledge) -> None:
+    made = replace(put_together(knowledge, "play go"), name=NameInFrame(2, 3.0, 5.0, 1.0, 4.0))
+    columns = [NAMES.index(f"query_name_{what}") for what in ("own", "vain")]
+    assert features(made)[0, columns] == pytest.approx(np.log1p([1, 4]))
+    assert np.isnan(features(replace(made, personal=None))[0, columns]).all()

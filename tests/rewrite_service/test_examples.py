@@ -61,12 +61,21 @@ def made_from(people: People, meaning: CachedEncoder, mask: bool = False, blocks
     return list(examples(people, meaning, blocks=blocks, min_people=2, mask=mask))
 
 
+OWN, SHARED = NAMES.index("own_successes"), NAMES.index("query_attempts")
+
+
+def as_if_unreached(e: Example) -> bool:
+    """Whether an example shows its user's past without the goal: masked, with both layers on."""
+    return e.masked and not np.isnan(e.x[:, [OWN, SHARED]]).any()
+
+
 def shown(made: Sequence[Example], until_ms: int) -> dict[tuple[str, int, bool, int], tuple[bytes, tuple[str, ...]]]:
-    """What the requests up to a moment are shown: features to the last bit, and the candidates' texts."""
+    """What the requests up to a moment are shown: features to the last bit, and the candidates' texts. But for those
+    that are shown with less than was known: which turns these leave out depends on the goal."""
     return {
         (e.user, e.timestamp_ms, e.masked, e.block): (e.x.tobytes(), tuple(c.text for c in e.candidates))
         for e in made
-        if e.timestamp_ms <= until_ms
+        if e.timestamp_ms <= until_ms and not as_if_unreached(e)
     }
 
 
@@ -178,15 +187,37 @@ def test_every_request_of_the_blocks_is_one_example(meaning: CachedEncoder) -> N
         assert len(e.x) == len(e.candidates) == len(e.outcome) and not e.masked
 
 
-def test_a_masked_example_is_a_second_look_with_one_layer_off(meaning: CachedEncoder) -> None:
+def test_a_masked_example_is_a_second_look_with_less_known(meaning: CachedEncoder) -> None:
     made = made_from(small_log(), meaning, mask=True)
     plain = [e for e in made if not e.masked]
     assert shown(plain, 1 << 62) == shown(made_from(small_log(), meaning), 1 << 62)
-    own, attempts = NAMES.index("own_successes"), NAMES.index("query_attempts")
-    off = [(np.isnan(e.x[:, own]).all(), np.isnan(e.x[:, attempts]).all()) for e in made if e.masked]
+    masked = [e for e in made if e.masked and not as_if_unreached(e)]
+    off = [(np.isnan(e.x[:, OWN]).all(), np.isnan(e.x[:, SHARED]).all()) for e in masked]
     assert all(personal != shared for personal, shared in off), "one layer, never both"
     assert (True, False) in off and len(off) < len(plain) / 2
-    assert not any(np.isnan(e.x[:, [own, attempts]]).any() for e in plain)
+    assert not any(np.isnan(e.x[:, [OWN, SHARED]]).any() for e in plain)
+
+
+def test_a_failed_request_is_shown_again_as_if_its_goal_had_never_been_reached(meaning: CachedEncoder) -> None:
+    made = made_from(small_log(), meaning, mask=True)
+    again = [e for e in made if as_if_unreached(e)]
+    plain = {(e.user, e.timestamp_ms): e for e in made if not e.masked}
+    reached = {
+        (e.user, e.timestamp_ms)
+        for e in plain.values()
+        if e.goal.known and not e.goal.served and e.timestamp_ms > STAMPS[len(STAMPS) // 2]
+    }
+    assert reached and reached <= {(e.user, e.timestamp_ms) for e in again}
+    successes, repairs = NAMES.index("own_successes_of"), NAMES.index("own_repair_of")
+    for e in again:
+        assert e.goal.known and not e.goal.served
+        before = plain[e.user, e.timestamp_ms]
+        at = next(i for i, c in enumerate(before.candidates) if c.text == e.goal.text)
+        assert before.x[at, successes] > 0, "in truth the user had been there"
+        for c, row in zip(e.candidates, e.x, strict=True):
+            if e.goal.met_by(c):
+                assert row[successes] == row[repairs] == 0
+    assert any(WIN in e.outcome for e in again), "everybody's layer still knows it"
 
 
 # What a turn teaches.
@@ -199,7 +230,7 @@ def goal_at(turns: Sequence[Interaction], i: int, rules: Completer = NO_RULES) -
 
 def test_a_sure_rule_outweighs_a_supposed_repair() -> None:
     again = ("Song", (("title", "{slot:title}"),))
-    rule = Rule("play it again", False, "Song", "play {slot:title}", again, 40, 0.9)
+    rule = Rule("play it again", False, "Song", "play {slot:title}", again, 40, 0.9, 0.9)
     heard = turn("play yesterday", 0, "Song", slots={"title": "yesterday"})
     failed = turn("play it again", 30)
     gave_up = [heard, failed, turn("play it all again jack", 60, "Song", slots={"title": "it all again jack"})]
