@@ -19,7 +19,7 @@ from mining.frames import mine_frames
 from mining.mishearings import learn_hearing
 from mining.rephrases import AFFINITY_AFTER_FAILURE, REPHRASE_WINDOW_MS, affinity
 from mining.tables import collect
-from ranker.features import FeatureInput, features
+from ranker.features import features
 from ranker.model import NEEDLESS, WIN, WRONG
 from retriever.candidates import Candidate
 from retriever.completion import Completer
@@ -27,12 +27,14 @@ from retriever.fragments import Fragments
 from retriever.global_layer import GlobalLayer
 from retriever.interaction import Interaction, Interpretation
 from retriever.normalise import normalise
+from retriever.personal_layer import PersonalLayer
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.assemble import Knowledge, assemble
 
 SOUND_CACHE_BYTES = 256 << 20
 _PERSONAL_OFF, _SHARED_OFF = 15, 5
 """Per cent of the training requests that see a layer turned off: new users exist, and layers can fail."""
+_LAYER_OFF_WEIGHT = 0.5
 
 
 def learn_knowledge(people: Mapping[str, Sequence[Interaction]], meaning: CachedEncoder, min_people: int) -> Knowledge:
@@ -132,7 +134,8 @@ def _contradicted(turns: Sequence[Interaction], i: int, goal: int, completer: Co
 @dataclass(frozen=True, slots=True)
 class Example:
     """One request as the ranker sees it, with its goal. `outcome`: int8 (candidates,), WRONG, NEEDLESS, WIN, or -1
-    where nobody knows. `first`: not a repetition of a failure just before, so a request as it comes in service."""
+    where nobody knows. `first`: not a repetition of a failure just before, so a request as it comes in service.
+    `masked`: shown with less known than there was, for training alone; `weight`: in training, above 0."""
 
     user: str
     block: int
@@ -143,6 +146,7 @@ class Example:
     outcome: np.ndarray
     first: bool
     masked: bool
+    weight: float
 
 
 Meanings = Mapping[str, Collection[Interpretation]]
@@ -229,16 +233,16 @@ def examples(
                 if goal is None:
                     continue
                 own = knowledge.personal_layer(turns[:i])
-                layers = [(own, True, False)]
+                shown: list[tuple[PersonalLayer | None, bool, float]] = [(own, True, 1.0)]
                 chance = _chance(turn.request.interaction_id)
                 if mask and chance < _PERSONAL_OFF:
-                    layers.append((None, True, True))
+                    shown.append((None, True, _LAYER_OFF_WEIGHT))
                 elif mask and chance < _PERSONAL_OFF + _SHARED_OFF:
-                    layers.append((own, False, True))
+                    shown.append((own, False, _LAYER_OFF_WEIGHT))
                 unreached = _unreached(turns[:i], goal) if mask else None
                 if unreached is not None:
-                    layers.append((knowledge.personal_layer(unreached), True, True))
-                for personal, use_shared, masked in layers:
+                    shown.append((knowledge.personal_layer(unreached), True, 1.0))
+                for nth, (personal, use_shared, weight) in enumerate(shown):
                     made = assemble(
                         turn.request,
                         turns[max(0, i - 8) : i],
@@ -248,20 +252,16 @@ def examples(
                     )
                     if made is not None:
                         first = is_first_attempt(turns, evidence[user], i)
-                        yield _example(made, user, block, goal, label(made.candidates, goal, meanings), first, masked)
+                        yield Example(
+                            user=user,
+                            block=block,
+                            timestamp_ms=turn.request.timestamp_ms,
+                            x=features(made),
+                            candidates=tuple(made.candidates),
+                            goal=goal,
+                            outcome=label(made.candidates, goal, meanings),
+                            first=first,
+                            masked=nth > 0,
+                            weight=weight,
+                        )
 
-
-def _example(
-    x: FeatureInput, user: str, block: int, goal: Goal, outcome: np.ndarray, first: bool, masked: bool
-) -> Example:
-    return Example(
-        user=user,
-        block=block,
-        timestamp_ms=x.request.timestamp_ms,
-        x=features(x),
-        candidates=tuple(x.candidates),
-        goal=goal,
-        outcome=outcome,
-        first=first,
-        masked=masked,
-    )

@@ -40,12 +40,12 @@ def _chosen(example: Example) -> tuple[np.ndarray, np.ndarray]:
     rows = np.flatnonzero(example.outcome >= 0)
     far = (rows > _NEAREST_ROWS) & (example.outcome[rows] == WRONG)
     keep = ~far | (rows % _THINNING == example.timestamp_ms // 1000 % _THINNING)
-    weight = np.where(far, float(_THINNING), 1.0) * (0.5 if example.masked else 1.0)
+    weight = np.where(far, float(_THINNING), 1.0) * example.weight
     return rows[keep], weight[keep].astype(np.float32)
 
 
 def _rows(examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Stacked features, outcomes and weights. Masked copies of a request count half."""
+    """Stacked features, outcomes and weights."""
     chosen = [_chosen(e) for e in examples]
     x = np.concatenate([e.x[rows] for e, (rows, _) in zip(examples, chosen, strict=True)])
     y = np.concatenate([e.outcome[rows] for e, (rows, _) in zip(examples, chosen, strict=True)])
