@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
+from mining.pursuit import Pursuit, Step
 from mining.reactions import PUBLISHED, After, Reactions, Signals, sureness
-from mining.rephrases import REPHRASE_WINDOW_MS, same_goal, still_pursued
+from mining.rephrases import REPHRASE_WINDOW_MS, same_goal, step, still_pursued
 from mining.sessions import sessions
 from retriever.interaction import Channel, Explicit, Interaction, Interpretation, Outcome
 from retriever.normalise import normalise
@@ -126,14 +127,38 @@ def _assess_all(
     return [e for e in out if e is not None]
 
 
-def learn_reactions(people: Iterable[Sequence[Interaction]]) -> Reactions:
+def learn_reactions(people: Sequence[Sequence[Interaction]]) -> Reactions:
     """What users do after right and wrong answers, from everybody's turns (each user's in time order)."""
     seen = []
     for turns in people:
         for turn, e in zip(turns, assess(turns), strict=True):
             if _answered(turn):
                 seen.append(Signals.of_turn(turn, _after(e.signals)))
-    return Reactions.fit(seen)
+    reactions = Reactions.fit(seen)
+    return replace(reactions, pursuit=_learn_pursuit(people, reactions))
+
+
+_SERVED = 0.05
+"""Below this probability of having failed, what comes next is taken for another wish."""
+
+
+def _learn_pursuit(people: Iterable[Sequence[Interaction]], reactions: Reactions) -> Pursuit:
+    """What the next answered turn looks like after one that served, and after one that got no answer."""
+    unrelated: list[Step] = []
+    after_failure: list[Step] = []
+    for turns in people:
+        evidence = assess(turns, reactions)
+        for (before, after), e in zip(pairwise(turns), evidence, strict=False):
+            if _gap_ms(before, after) > REPHRASE_WINDOW_MS or after.interpretation is None:
+                continue
+            if normalise(before.request.query) == normalise(after.request.query):
+                continue
+            seen = step(before, after, _gap_ms(before, after) / 1000)
+            if before.interpretation is None:
+                after_failure.append(seen)
+            elif e.defect < _SERVED and not seen.typed:
+                unrelated.append(seen)
+    return Pursuit.fit(unrelated, after_failure)
 
 
 def _habitual_repairs(turns: Sequence[Interaction]) -> set[tuple[str, str]]:
@@ -174,7 +199,9 @@ def _assess_one(
             signals.add(Signal.REPEATED)
         # The turns between, if any, must be attempts at the same.
         direct = all(done[j].goal == k for j in range(i + 1, k))  # type: ignore[union-attr]
-        pursued = same_goal(turn, turns[k], context) and (direct or still_pursued(turn, turns[k]))
+        pause_s = _gap_ms(turns[k - 1], turns[k]) / 1000
+        pursued = same_goal(turn, turns[k], context, pause_s, reactions.pursuit)
+        pursued = pursued and (direct or still_pursued(turn, turns[k]))
         if not later.failed and (texts in habits or pursued):
             goal = k
             break

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from mining.pursuit import UNSEEN, Pursuit
 from retriever.interaction import Channel, Explicit, Feedback, Interaction, Request
 
 DWELL_EDGES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
@@ -96,12 +97,13 @@ _PRIOR_AFTER = np.array([[0.985, 0.01, 0.005], [0.35, 0.15, 0.5]])
 class Reactions:
     """Log odds of having failed: `expected`, by intent ("" any) and sureness, before anything was seen of the user, and
     what each signal adds. `reaction`: (2, bins + 1) by barge-in and dwell, last column for an unknown dwell;
-    `explicit`, `after`: (3,)."""
+    `explicit`, `after`: (3,). `pursuit`: what the next turn looks like that pursues the same wish."""
 
     expected: Mapping[str, tuple[float, ...]]
     reaction: tuple[tuple[float, ...], ...]
     explicit: tuple[float, ...]
     after: tuple[float, ...]
+    pursuit: Pursuit = UNSEEN
 
     def expects(self, intent: str, sureness: int) -> float:
         """Probability, 0 to 1, that such an answer fails, whatever the user then does."""
@@ -122,7 +124,8 @@ class Reactions:
         expected = {intent: tuple(row) for intent, row in record["expected"].items()}
         if _ANY not in expected or any(len(row) != SURENESSES for row in expected.values()):
             raise ValueError("reactions: expected shares not of this version's kinds")
-        return cls(expected, reaction, tuple(record["explicit"]), tuple(record["after"]))
+        explicit, after = tuple(record["explicit"]), tuple(record["after"])
+        return cls(expected, reaction, explicit, after, Pursuit.of_record(record["pursuit"]))
 
     @classmethod
     def fit(cls, seen: Iterable[Signals]) -> Reactions:

@@ -2,6 +2,7 @@
 
 People repair a failure by saying it again, saying it in full, or typing it. What they say right after a failure is
 usually a repair, but a quick next request after a right answer usually is not: the two are judged by different rules.
+How usual repairs are, and what they look like, is learned from the log (`mining.pursuit`).
 All likeness is on texts in normal form.
 """
 
@@ -11,6 +12,7 @@ from functools import lru_cache
 
 from rapidfuzz import fuzz
 
+from mining.pursuit import UNSEEN, Pursuit, Step
 from retriever.interaction import Channel, Explicit, Interaction
 from retriever.normalise import normalise
 from retriever.sound import sound_key
@@ -76,23 +78,34 @@ def _carries_on(context: Interaction | None, after: Interaction) -> bool:
     return any(v in known for _, v in after.interpretation.slots)
 
 
-def same_goal(failed: Interaction, later: Interaction, context: Interaction | None) -> bool:
+def step(failed: Interaction, later: Interaction, pause_s: float) -> Step:
+    """From a failed turn to a later one that came `pause_s` seconds after the turn before it."""
+    likeness = affinity(normalise(failed.request.query), normalise(later.request.query))
+    return Step(likeness, pause_s, later.request.channel is not Channel.VOICE)
+
+
+SAME = 0.5
+"""From this probability on a turn pursues the wish of the failed one before it."""
+SAME_CARRYING_ON = 0.08
+"""The same where it names what the last answered turn was about."""
+
+
+def same_goal(
+    failed: Interaction, later: Interaction, context: Interaction | None, pause_s: float, pursuit: Pursuit = UNSEEN
+) -> bool:
     """Whether `later` pursues the goal of `failed`.
 
     `failed`: a turn that got no answer, or an answer that may be wrong. `context`: the last answered turn before it in
-    the session, where there is one. Both turns are of one user; `later` lies within the window.
+    the session, where there is one. `pause_s`: seconds from the turn before `later` to it. Both turns are of one user;
+    `later` lies within the window.
     """
-    a, b = normalise(failed.request.query), normalise(later.request.query)
-    answered = failed.interpretation is not None
-    if answered and failed.interpretation == later.interpretation:
+    if failed.interpretation is None:
+        same = pursuit.same(step(failed, later, pause_s))
+        return same >= SAME or (same >= SAME_CARRYING_ON and _carries_on(context, later))
+    if failed.interpretation == later.interpretation:
         return False  # the same answer again repairs nothing
-    near = affinity(a, b)
-    rejected = failed.feedback.barge_in or failed.feedback.explicit is Explicit.NO
-    if not answered:
-        if near >= AFFINITY_AFTER_FAILURE or _carries_on(context, later):
-            return True
-        # Whoever types right after not being understood by voice types the same wish.
-        return later.request.channel is not Channel.VOICE and failed.request.channel is Channel.VOICE
     if _fills_in(failed, later):
         return True
-    return near >= AFFINITY_AFTER_ANSWER and (_says_it_again(a, b) or rejected)
+    a, b = normalise(failed.request.query), normalise(later.request.query)
+    rejected = failed.feedback.barge_in or failed.feedback.explicit is Explicit.NO
+    return affinity(a, b) >= AFFINITY_AFTER_ANSWER and (_says_it_again(a, b) or rejected)

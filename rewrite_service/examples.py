@@ -39,7 +39,7 @@ _LAYER_OFF_WEIGHT = 0.5
 
 def learn_knowledge(people: Mapping[str, Sequence[Interaction]], meaning: CachedEncoder, min_people: int) -> Knowledge:
     """The global layer and the completion rules from the turns of `people` (by user, in time order)."""
-    reactions = learn_reactions(people.values())
+    reactions = learn_reactions(list(people.values()))
     assessed = [(turns, assess(turns, reactions)) for turns in people.values() if turns]
     tables = collect(assessed)
     shared = GlobalLayer.build(
@@ -213,7 +213,7 @@ def examples(
     """Every request of the blocks, block by block. `people`: by user, each in time order. `mask`: give some requests
     again with less known (`Example.masked`), as training does: a fixed share with a layer turned off, and those that
     failed as they would be had their user never reached the goal before."""
-    reactions = learn_reactions(people.values())
+    reactions = learn_reactions(list(people.values()))
     evidence = {user: assess(turns, reactions) for user, turns in people.items()}
     meanings: dict[str, set[Interpretation]] = {}
     for turn in (turn for turns in people.values() for turn in turns):

@@ -1,0 +1,114 @@
+"""How probable it is that the turn after a failed one pursues the same wish, from how alike they are and how soon it
+comes: weighed by the log itself.
+
+What people say next after an answer that served them is, on the whole, another wish: their likeness and their pauses
+show what unrelated turns look like. What they say after a failure is a mixture of such turns and of repairs. The
+mixture is fitted by expectation-maximisation with the unrelated part held fixed (a two-component mixture with a known
+component; the same idea as an empirical null distribution, Efron 2004, "Large-scale simultaneous hypothesis testing").
+Likeness and pause are taken as independent given the kind of turn.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+LIKENESS_EDGES = (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9)
+PAUSE_EDGES_S = (5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0)
+_ROUNDS = 30
+
+
+class Step(NamedTuple):
+    """From a turn to a later one: likeness of the texts (0 to 1), pause before the later one in seconds, whether the
+    later one was typed."""
+
+    likeness: float
+    pause_s: float
+    typed: bool
+
+
+# Shares by bin before a log was seen; they weigh as so many turns of each kind.
+_PRIOR_TURNS = 40.0
+_PRIOR_LIKENESS = np.array(
+    [
+        [0.10, 0.35, 0.20, 0.14, 0.09, 0.05, 0.035, 0.015, 0.012, 0.008],  # unrelated
+        [0.01, 0.04, 0.05, 0.06, 0.08, 0.09, 0.15, 0.18, 0.20, 0.14],  # the same wish
+    ]
+)
+_PRIOR_PAUSE = np.array(
+    [
+        [0.02, 0.04, 0.07, 0.10, 0.20, 0.22, 0.18, 0.17],
+        [0.10, 0.15, 0.16, 0.15, 0.20, 0.13, 0.06, 0.05],
+    ]
+)
+_PRIOR_SAME = (0.5, 0.85)
+"""Share of the turns after a failure that pursue the same wish: spoken, typed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pursuit:
+    """Log odds of pursuing the same wish: `prior` for spoken and typed turns, and what each bin of likeness and of
+    pause adds."""
+
+    prior: tuple[float, float]
+    likeness: tuple[float, ...]
+    pause: tuple[float, ...]
+
+    def same(self, step: Step) -> float:
+        """Probability, 0 to 1, that the later turn pursues what the failed one did."""
+        odds = self.prior[step.typed] + self.likeness[_likeness_bin(step)] + self.pause[_pause_bin(step)]
+        return 1.0 / (1.0 + math.exp(-odds))
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Pursuit:
+        """From its fields, as a JSON object."""
+        prior, likeness, pause = (tuple(record[name]) for name in ("prior", "likeness", "pause"))
+        if (len(prior), len(likeness), len(pause)) != (2, len(LIKENESS_EDGES) + 1, len(PAUSE_EDGES_S) + 1):
+            raise ValueError("pursuit: not of this version's bins")
+        return cls(prior, likeness, pause)  # type: ignore[arg-type]
+
+    @classmethod
+    def fit(cls, unrelated: Sequence[Step], after_failure: Sequence[Step]) -> Pursuit:
+        """From steps away from turns that served, and from turns that failed; without any, the shares beforehand."""
+        size, pauses = len(LIKENESS_EDGES) + 1, len(PAUSE_EDGES_S) + 1
+        likeness, pause = _PRIOR_LIKENESS.copy(), _PRIOR_PAUSE.copy()
+        likeness[0] = _drawn(np.bincount([_likeness_bin(s) for s in unrelated], minlength=size), likeness[0])
+        pause[0] = _drawn(np.bincount([_pause_bin(s) for s in unrelated], minlength=pauses), pause[0])
+        by_likeness = np.array([_likeness_bin(s) for s in after_failure], dtype=int)
+        by_pause = np.array([_pause_bin(s) for s in after_failure], dtype=int)
+        typed = np.array([s.typed for s in after_failure], dtype=int)
+        share = np.array(_PRIOR_SAME)
+        for _ in range(_ROUNDS if len(typed) else 0):
+            same = share[typed] * likeness[1, by_likeness] * pause[1, by_pause]
+            same = same / (same + (1 - share[typed]) * likeness[0, by_likeness] * pause[0, by_pause])
+            likeness[1] = _drawn(np.bincount(by_likeness, same, size), _PRIOR_LIKENESS[1])
+            pause[1] = _drawn(np.bincount(by_pause, same, pauses), _PRIOR_PAUSE[1])
+            count = np.bincount(typed, same, 2) + _PRIOR_TURNS * np.array(_PRIOR_SAME)
+            share = count / (np.bincount(typed, minlength=2) + _PRIOR_TURNS)
+        return cls(
+            prior=tuple(np.log(share / (1 - share)).tolist()),  # type: ignore[arg-type]
+            likeness=tuple(np.log(likeness[1] / likeness[0]).tolist()),
+            pause=tuple(np.log(pause[1] / pause[0]).tolist()),
+        )
+
+
+def _likeness_bin(step: Step) -> int:
+    return bisect_right(LIKENESS_EDGES, step.likeness)
+
+
+def _pause_bin(step: Step) -> int:
+    return bisect_right(PAUSE_EDGES_S, step.pause_s)
+
+
+def _drawn(counts: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    counts = counts + _PRIOR_TURNS * prior
+    return counts / counts.sum()
+
+
+UNSEEN = Pursuit.fit((), ())
+"""Before any log was seen."""
