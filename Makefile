@@ -21,8 +21,8 @@ SAMPLE_SOURCES := $(wildcard rewrite_service/sample/*.py)
 BUILD_SOURCES := $(wildcard retriever/*.py retriever/weights/* ranker/*.py mining/*.py) \
   $(wildcard $(addprefix rewrite_service/,build.py bundle.py assemble.py examples.py learning.py people_archive.py))
 
-.PHONY: help setup run bundle test proto bench-habitbench bench-rolling bench-newcomers bench-recall bench-ablations \
-  bench-quality clean distclean
+.PHONY: help setup run bundle test proto bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels \
+  bench-ablations bench-quality clean distclean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,10 +57,13 @@ bench-recall: $(RUN_READY) ## Whether right candidates are found on HabitBench, 
 	$(BIN)/query-rewrite build --log $(HABITBENCH)/log.jsonl.gz --out var/habitbench
 	$(BIN)/python -m benchmarks.quality.recall var/habitbench
 
+bench-labels: $(RUN_READY) ## How right the mined labels are on HabitBench's dev days, to benchmarks/results/labels.json
+	$(BIN)/python -m benchmarks.quality.labels
+
 bench-ablations: $(RUN_READY) ## What each part is worth on HabitBench (an hour), to benchmarks/results/ablations.json
 	$(BIN)/python -m benchmarks.quality.ablations
 
-bench-quality: bench-habitbench bench-rolling bench-newcomers bench-recall bench-ablations ## All tables of docs/quality.md
+bench-quality: bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels bench-ablations ## All tables of docs/quality.md
 
 clean: ## Remove what was made, but for .venv
 	rm -rf var build dist .pytest_cache .ruff_cache .hypothesis

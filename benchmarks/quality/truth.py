@@ -103,8 +103,10 @@ class Truth:
         personal: bool = True,
         shared: bool = True,
         users: frozenset[str] | None = None,
+        past: Sequence[Interaction] = (),
     ) -> list[Asked]:
-        """Every dev request (of `users`, if given) in time order, each after what came before it."""
+        """Every dev request (of `users`, if given) in time order, each after what came before it. `past`: turns before
+        the dev days that the bundle was not built from."""
         knowledge: Knowledge = bundle.knowledge
         out = []
         with tempfile.TemporaryDirectory(prefix="query-rewrite-quality-") as state:
@@ -112,7 +114,7 @@ class Truth:
             states = UserStates(bundle.people, store, knowledge, 1 << 30)
             mine = lambda user: users is None or user in users  # noqa: E731
             requests = [r for r in self.requests if mine(r.user_id)]
-            history = [t for t in self.history if mine(t.request.user_id)]
+            history = [t for t in (*past, *self.history) if mine(t.request.user_id)]
             for event in in_time(requests, history):
                 if isinstance(event, list):
                     store.append(event)
@@ -199,7 +201,3 @@ def intervals(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, float]]:
         drawn.append(figures(sample))
     span = lambda name: tuple(np.quantile([getattr(f, name) for f in drawn], (0.025, 0.975)).tolist())  # noqa: E731
     return {"reduction": span("reduction"), "ratio": span("ratio")}
-
-
-def of_users(turns: Sequence[Interaction], users: frozenset[str]) -> list[Interaction]:
-    return [t for t in turns if t.request.user_id in users]
