@@ -26,7 +26,7 @@ class BuildSettings:
     least this many said it with success. `blocks`: spans of days for learning out of time, the last four held out.
     `max_malformed_share`: of the log's lines, 0 to 1. `threads`: models trained at the same time."""
 
-    wins_per_harm: float = 15.0
+    wins_per_harm: float = 20.0
     max_needless: float = 0.03
     min_people: int = MIN_PEOPLE
     blocks: int = 8

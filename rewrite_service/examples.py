@@ -34,7 +34,7 @@ from rewrite_service.assemble import Knowledge, assemble
 SOUND_CACHE_BYTES = 256 << 20
 _PERSONAL_OFF, _SHARED_OFF = 15, 5
 """Per cent of the training requests that see a layer turned off: new users exist, and layers can fail."""
-_LAYER_OFF_WEIGHT = 0.5
+_MASKED_WEIGHT = 0.5
 
 
 def learn_knowledge(people: Mapping[str, Sequence[Interaction]], meaning: CachedEncoder, min_people: int) -> Knowledge:
@@ -236,12 +236,12 @@ def examples(
                 shown: list[tuple[PersonalLayer | None, bool, float]] = [(own, True, 1.0)]
                 chance = _chance(turn.request.interaction_id)
                 if mask and chance < _PERSONAL_OFF:
-                    shown.append((None, True, _LAYER_OFF_WEIGHT))
+                    shown.append((None, True, _MASKED_WEIGHT))
                 elif mask and chance < _PERSONAL_OFF + _SHARED_OFF:
-                    shown.append((own, False, _LAYER_OFF_WEIGHT))
+                    shown.append((own, False, _MASKED_WEIGHT))
                 unreached = _unreached(turns[:i], goal) if mask else None
                 if unreached is not None:
-                    shown.append((knowledge.personal_layer(unreached), True, 1.0))
+                    shown.append((knowledge.personal_layer(unreached), True, _MASKED_WEIGHT))
                 for nth, (personal, use_shared, weight) in enumerate(shown):
                     made = assemble(
                         turn.request,

@@ -111,12 +111,12 @@ def _several(items: Sequence[T], count: int, rng: random.Random) -> list[T]:
 
 
 def any_place(rng: random.Random) -> Place:
-    """A town people ask about; of those that share a name, one in three times not the biggest."""
+    """A town people ask about; of those that share a name, every other time not the biggest."""
     name = popular(tuple(STATES_OF), rng) if rng.random() < 0.6 else rng.choice(SHARED_NAMES)
     states = STATES_OF[name]
     if name == _WILKERSON.slots["place"]:  # the other one is for `ada` alone
         return Place(name, states[0])
-    return Place(name, states[0] if rng.random() < 0.67 else rng.choice(states))
+    return Place(name, states[0] if rng.random() < 0.5 else rng.choice(states))
 
 
 def passing_wish(person: Person, rng: random.Random) -> Wish:
@@ -204,7 +204,7 @@ def _story(user: str, home: Place, own: Sequence[Habit], voice: Voice) -> Person
         *(Habit(wishes.general(g), 2, 8, 0.0) for g in GENERAL[:3]),
     )
     devices = (Device(f"{user}-0", "display", "living room"), Device(f"{user}-1", "speaker", "kitchen"))
-    return Person(user, home, (*own, *ordinary), _HOUSE, devices, None, voice, a_day=2.2, temper=_PATIENT)
+    return Person(user, home, (*own, *ordinary), _HOUSE, devices, None, voice, a_day=3.6, temper=_PATIENT)
 
 
 def ada() -> Person:
