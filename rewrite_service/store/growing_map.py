@@ -21,6 +21,18 @@ T = TypeVar("T")
 _MAX_ATTEMPTS = 40  # each doubles the map or takes over another's; far beyond any disk
 
 
+def _open(path: Path, databases: int, map_bytes: int) -> lmdb.Environment:
+    for attempt in range(_MAX_ATTEMPTS):
+        try:
+            return lmdb.open(
+                str(path), map_size=map_bytes, max_dbs=databases, mode=0o600, max_spare_txns=4, readahead=False
+            )
+        except lmdb.MapResizedError:  # another process grew it between the look at its size and the first transaction
+            if attempt == _MAX_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
 class GrowingMap:
     """The LMDB files in folder `path`, opened for reading and writing by any number of processes.
 
@@ -31,9 +43,7 @@ class GrowingMap:
     def __init__(self, path: Path, databases: tuple[str, ...], map_bytes: int) -> None:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._env = lmdb.open(
-                str(path), map_size=map_bytes, max_dbs=len(databases), mode=0o600, max_spare_txns=4, readahead=False
-            )
+            self._env = _open(path, len(databases), map_bytes)
             self._env.reader_check()  # places left by processes that were killed
         except (lmdb.Error, OSError) as error:
             raise StoreError(f"cannot open the store in {path}: {error}") from error

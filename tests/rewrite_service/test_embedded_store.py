@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import lmdb
 import pytest
 from hypothesis import given
 from store_contract import StoreContract, turn
@@ -135,6 +136,28 @@ def test_kill_minus_nine_loses_nothing_acknowledged(tmp_path: Path) -> None:
         assert acknowledged <= held
         assert len(held) <= len(acknowledged) + round_number + 1  # at most one a round was under way
     assert len(acknowledged) > 5
+
+
+@pytest.mark.parametrize("times", [1, 3, 1_000_000])
+def test_opening_while_another_process_grows_the_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """The moment between LMDB's look at the size and its first transaction is too short to hit at will."""
+    opened, left = lmdb.open, iter(range(times))
+
+    def grown_meanwhile(*args: object, **kwargs: object) -> lmdb.Environment:
+        if next(left, None) is not None:
+            raise lmdb.MapResizedError("grown by another process")
+        return opened(*args, **kwargs)
+
+    monkeypatch.setattr(lmdb, "open", grown_meanwhile)
+    if times > 1000:
+        with pytest.raises(StoreError, match="grown by another process"):
+            EmbeddedStore(tmp_path)
+        return
+    store = EmbeddedStore(tmp_path)
+    assert store.append([turn(at=1)]) == 1
+    store.close()
 
 
 def test_two_processes_write_side_by_side(tmp_path: Path) -> None:
