@@ -107,12 +107,15 @@ class Reactions:
 
     def expects(self, intent: str, sureness: int) -> float:
         """Probability, 0 to 1, that such an answer fails, whatever the user then does."""
-        return _probability(self.expected.get(intent, self.expected[_ANY])[sureness])
+        return _probability(self._expected_odds(intent, sureness))
+
+    def _expected_odds(self, intent: str, sureness: int) -> float:
+        return self.expected.get(intent, self.expected[_ANY])[sureness]
 
     def failed(self, s: Signals, expected: float | None = None) -> float:
         """Probability, 0 to 1, that the turn failed its user. `expected`: where more is known beforehand than intent
         and sureness tell, the probability by that."""
-        odds = math.log(_odds(self.expects(s.intent, s.sureness) if expected is None else expected))
+        odds = self._expected_odds(s.intent, s.sureness) if expected is None else _log_odds(expected)
         return _probability(odds + self.reaction[s.barge_in][s.dwell] + self.explicit[s.explicit] + self.after[s.after])
 
     @classmethod
@@ -139,9 +142,9 @@ def _probability(odds: float) -> float:
     return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, odds))))
 
 
-def _odds(p: float) -> float:
+def _log_odds(p: float) -> float:
     p = min(1 - 1e-6, max(1e-6, p))
-    return p / (1 - p)
+    return math.log(p / (1 - p))
 
 
 def _fit(kinds: Sequence[Signals], turns: np.ndarray) -> Reactions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from retriever.evidence import Repair, TextEvidence
@@ -45,6 +45,17 @@ def _by_reading(texts: Iterable[TextEvidence]) -> dict[Interpretation, Habit]:
     return out
 
 
+def _in_vain(texts: Iterable[TextEvidence]) -> dict[str, list[tuple[str, float]]]:
+    """The texts that did not always serve, with how often they did not, by each of their words: a request must not
+    read through all that its user ever said."""
+    out: dict[str, list[tuple[str, float]]] = {}
+    for e in texts:
+        if e.attempts > e.successes:
+            for word in dict.fromkeys(e.text.split()):
+                out.setdefault(word, []).append((e.text, e.attempts - e.successes))
+    return out
+
+
 class PersonalLayer:
     """Made from one user's tables; read-only afterwards. Nobody else's data is in it or reachable from it.
 
@@ -67,6 +78,7 @@ class PersonalLayer:
         worked = [e.text for e in texts.values() if e.people]
         self.successes = sum(texts[t].successes for t in worked)
         self.readings = _by_reading(texts[t] for t in worked)
+        self._vain = _in_vain(texts.values())
         self.keys = [Key(t, False) for t in worked] + [Key(target, True) for _, target in self.repairs]
         key_texts = worked + [source for source, _ in self.repairs]
         self.index = PersonalIndex(Views(encoder.encode(key_texts), sound.encode(key_texts)))
@@ -80,6 +92,17 @@ class PersonalLayer:
         """Hits among this user's rows, and the key of each."""
         hits = self.index.search(query, k)
         return hits, [self.keys[row] for row in hits.rows.tolist()]
+
+    def record_of(self, names: Collection[str]) -> tuple[float, float]:
+        """How often the one of `names` (normal form, at least one) named most served this user, and how often the user
+        said any of them, in whatever words, and was not served (expected)."""
+        vain = {
+            text: times
+            for name in names
+            for text, times in self._vain.get(name.split(" ", 1)[0], ())
+            if f" {name} " in f" {text} "
+        }
+        return float(max(self.slot_values.get(name, 0) for name in names)), sum(vain.values())
 
     def repaired(self, source: str, target: str) -> float:
         """How often `target` repaired `source` for this user."""

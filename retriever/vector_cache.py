@@ -1,6 +1,7 @@
 """Text to vector, remembered: a bounded, thread-safe cache in front of an encoder.
 
-A vector depends on its text alone, so the cache is shared by all users; nobody can ask it what it holds.
+A vector depends on its text alone, so the cache is shared by all users. No call gives out what it holds. But a text
+that is remembered takes less time, which `stage_us` of a reply shows: that figure is for the assistant alone.
 """
 
 from __future__ import annotations

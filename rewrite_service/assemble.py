@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,17 +88,6 @@ def _keeps_failing(own: PersonalLayer, query: str) -> bool:
     return known is not None and known.attempts >= FUTILE_ATTEMPTS and known.successes < 0.5
 
 
-def own_record(own: PersonalLayer | None, names: Collection[str]) -> tuple[float, float]:
-    """How often one of the names served this user, and how often the user said it and was not served (expected)."""
-    if own is None:
-        return 0.0, 0.0
-    vain = 0.0
-    for text, known in own.texts.items():
-        if known.attempts > known.successes and any(f" {name} " in f" {text} " for name in names):
-            vain += known.attempts - known.successes
-    return float(max(own.slot_values.get(name, 0) for name in names)), vain
-
-
 def assemble(
     request: Request,
     situation_turns: Sequence[Interaction],
@@ -145,7 +134,8 @@ def assemble(
             if fitting:
                 people, times = knowledge.fragments.known(fitting).max(axis=0).tolist()
                 rests = {rest for _, rest in fitting}
-                name = NameInFrame(len(fitting), people, times, *own_record(own, rests))
+                mine = own.record_of(rests) if own else (0.0, 0.0)
+                name = NameInFrame(len(fitting), people, times, *mine)
         candidates = gather(query, views, request.context.has_screen, own, shared, completions, compositions, unproven)
         unknown = [c for c in candidates if c.sound == 0.0]
         if unknown:

@@ -7,6 +7,7 @@ the bundle is loaded and warmed, and only then the server is SERVING. SIGTERM an
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -48,7 +49,21 @@ def serve(bundle: Path, settings: Settings) -> int:
     """Serves the bundle in folder `bundle` until SIGTERM or SIGINT. Returns the process's exit code (see `Exit`)."""
     configure_logging(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_Server(bundle, settings).run())
+        try:
+            return runner.run(_Server(bundle, settings).run())
+        finally:
+            for number in _END_SIGNALS:  # one that comes again changes nothing, and must not change the exit code
+                signal.signal(number, signal.SIG_IGN)
+
+
+def spare_full_collections() -> None:
+    """For the rest of this process, no full garbage collection: it walks every object of the bundle and of the users at
+    hand, and stops all threads meanwhile, for a tenth of a second and more (benchmarks/serving/pauses.py). What
+    requests leave behind is young, and goes on being collected."""
+    gc.collect()
+    gc.freeze()
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, 1 << 30)
 
 
 class _Server:
@@ -105,7 +120,9 @@ class _Server:
         def load() -> object:
             from rewrite_service.pipeline import open_pipeline  # only now: it is heavy, and health answers already
 
-            return open_pipeline(self._bundle, self._settings)
+            pipeline = open_pipeline(self._bundle, self._settings)
+            spare_full_collections()
+            return pipeline
 
         try:
             await servicer.open(load)
@@ -134,8 +151,6 @@ class _Server:
         # Not a greater grace: health watchers never end by themselves.
         await server.stop(_FLUSH_SECONDS)
         servicer.close(_WORKER_SECONDS)
-        for number in _END_SIGNALS:  # one that comes again changes nothing, and must not change the exit code
-            signal.signal(number, signal.SIG_IGN)
         self._log.info("stopped")
 
 

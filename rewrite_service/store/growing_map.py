@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,15 +23,14 @@ _MAX_ATTEMPTS = 40  # each doubles the map or takes over another's; far beyond a
 
 
 def _open(path: Path, databases: int, map_bytes: int) -> lmdb.Environment:
-    for attempt in range(_MAX_ATTEMPTS):
-        try:
-            return lmdb.open(
-                str(path), map_size=map_bytes, max_dbs=databases, mode=0o600, max_spare_txns=4, readahead=False
-            )
-        except lmdb.MapResizedError:  # another process grew it between the look at its size and the first transaction
-            if attempt == _MAX_ATTEMPTS - 1:
-                raise
-    raise AssertionError("unreachable")
+    attempt = partial(
+        lmdb.open, str(path), map_size=map_bytes, max_dbs=databases, mode=0o600, max_spare_txns=4, readahead=False
+    )
+    for _ in range(_MAX_ATTEMPTS - 1):
+        # Another process may grow it between the look at its size and the first transaction.
+        with suppress(lmdb.MapResizedError):
+            return attempt()
+    return attempt()
 
 
 class GrowingMap:

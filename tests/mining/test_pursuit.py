@@ -98,8 +98,9 @@ def test_what_looks_like_every_next_wish_is_no_repair() -> None:
         return turns
 
     learned = learn_reactions([day(person) for person in range(8)])
-    later = [turn("play zyx quon", 0), turn("play efto tov", 50, "Play", slots={"artist": "efto tov"})]
+    later = [turn("play cima", 0), turn("play berorin", 50, "Play", slots={"artist": "berorin"})]
     quick = [turn("play zyx quon", 0), turn("play zyxquon", 6, "Play", slots={"artist": "zyxquon"})]
-    assert assess(later, PUBLISHED)[0].goal is None or assess(later, learned)[0].goal is None
+    assert assess(later, PUBLISHED)[0].goal == 1, "by what was known beforehand, it looks like one"
+    assert assess(later, learned)[0].goal is None
     assert assess(quick, learned)[0].goal == 1
     assert learned.pursuit.same(Step(0.6, 50.0, False)) < UNSEEN.same(Step(0.6, 50.0, False))

@@ -133,6 +133,21 @@ def test_a_reading_is_foretold_from_the_words_alone() -> None:
     assert full.rest == "floral gables", "the name, not the words around it"
 
 
+def test_no_reading_is_foretold_from_what_the_words_do_not_hold() -> None:
+    def today(user: str, city: str) -> list:
+        slots = {"city": city, "state": "texas"}
+        return [
+            turn(f"weather in {city} texas", 0, "Weather", user, slots=slots),
+            turn(f"forecast {city} today", 60, user=user),
+            turn(f"what's the forecast {city} today texas", 80, "Weather", user, slots=slots),
+        ]
+
+    rules = mine_completions(people_of(today("ann", "wylie"), today("bob", "new hope")))
+    before = [Interpretation("Weather", (("city", "wylie"), ("state", "texas")))]
+    made = rules.complete("forecast floral gables today", request("x"), before)
+    assert [c.reading for c in made if "floral gables" in c.text] == [None], "its city is not wylie"
+
+
 def switched(user: str, action: str, device: str, wanted: str, at: float = 0) -> list:
     """ "switch it on", heard after the device was switched, and what was wanted by it."""
     return [

@@ -15,7 +15,7 @@ from ranker.features import FeatureInput, NameInFrame, features
 from retriever.encoder import Encoder
 from retriever.interaction import Channel, Context, Interaction, Request
 from retriever.vector_cache import CachedEncoder
-from rewrite_service.assemble import Knowledge, assemble, own_record
+from rewrite_service.assemble import Knowledge, assemble
 from rewrite_service.examples import learn_knowledge
 from tests.turns import DAY_S, request, turn
 
@@ -322,8 +322,8 @@ def test_what_a_user_names_in_vain_is_told_from_what_serves(knowledge: Knowledge
     intent, slots = SPOKEN["watch the movie go"]
     failed = [turn("play go", 0), turn("play go", 9000), turn("play going", 20_000), turn("call mom", 30_000)]
     served = [turn("watch the movie go", 40_000, intent, slots=slots)]
-    record = lambda past: own_record(knowledge.personal_layer(past), {"go"})  # noqa: E731
-    assert own_record(None, {"go"}) == record([]) == (0, 0)
+    record = lambda past: knowledge.personal_layer(past).record_of({"go"})  # noqa: E731
+    assert record([]) == (0, 0)
     assert record(failed) == (0, 2), "whole words"
     times, vain = record(failed + served)
     assert times == 1 and 2 <= vain < 2.2
@@ -334,3 +334,21 @@ def test_the_name_in_the_frame_counts_where_its_layer_is_on(knowledge: Knowledge
     columns = [NAMES.index(f"query_name_{what}") for what in ("own", "vain")]
     assert features(made)[0, columns] == pytest.approx(np.log1p([1, 4]))
     assert np.isnan(features(replace(made, personal=None))[0, columns]).all()
+
+
+@few
+@given(
+    past=st.lists(said, max_size=25),
+    names=st.sets(st.sampled_from(["go", "play", "the kitchen light", "mom", "we don't talk", "nothing"]), min_size=1),
+)
+def test_the_record_of_names_is_that_of_reading_through_all_texts(
+    knowledge: Knowledge, past: list[tuple[str, int, bool]], names: set[str]
+) -> None:
+    layer = knowledge.personal_layer(turns_of("ann", past))
+    vain = 0.0
+    for text, known in layer.texts.items():
+        if any(f" {name} " in f" {text} " for name in names):
+            vain += max(0.0, known.attempts - known.successes)
+    times, found = layer.record_of(names)
+    assert found == pytest.approx(vain)
+    assert times == max(layer.slot_values.get(name, 0) for name in names)
