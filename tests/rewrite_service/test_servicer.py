@@ -22,7 +22,7 @@ from rewrite_service.errors import StoreError
 from rewrite_service.logs import configure_logging
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.pb import rewrite_pb2_grpc
-from rewrite_service.servicer import RewriteServicer
+from rewrite_service.servicer import RewriteServicer, way_back_s
 from rewrite_service.settings import Settings
 
 SECRET = "tangerine"
@@ -127,13 +127,20 @@ def test_a_pipeline_that_is_late_is_a_pass_in_time(log: io.BytesIO) -> None:
             replies = await asyncio.gather(*(stub.Rewrite(a_request()) for _ in range(5)))
             assert time.monotonic() - begun < 1
             assert {reply.reason for reply in replies} == {pb.REASON_OUT_OF_TIME}
-            assert (await stub.Rewrite(a_request(), timeout=0.2)).reason == pb.REASON_OUT_OF_TIME
+            assert (await stub.Rewrite(a_request(), timeout=1)).reason == pb.REASON_OUT_OF_TIME
             release.set()
             assert (await stub.Rewrite(a_request(), timeout=5)).reason == pb.REASON_NO_CANDIDATES
             # What nobody waited for any more was not done: only the first and the last reached the pipeline.
             assert len(pipeline.deadlines) == 2
 
     run(test)
+
+
+@pytest.mark.parametrize(
+    ("remaining", "expected"), [(0.0, 0.0), (0.002, 0.0002), (0.02, 0.001), (0.2, 0.01), (0.4, 0.02), (60.0, 0.02)]
+)
+def test_a_patient_client_leaves_more_for_the_way_back(remaining: float, expected: float) -> None:
+    assert way_back_s(remaining) == pytest.approx(expected)
 
 
 def test_the_deadline_is_the_clients_or_the_settings(log: io.BytesIO) -> None:
