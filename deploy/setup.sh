@@ -65,7 +65,7 @@ if ! has_libgomp; then
 fi
 
 extra=""
-[ "${1:-}" = test ] && extra="[test]"
+[ "${1:-}" = test ] && extra="[test,train]"
 echo "set-up: installing query-rewrite$extra and the libraries it pins"
 .venv/bin/python -m pip install --disable-pip-version-check --quiet --editable ".$extra"
 

@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 WEIGHTS = Path(__file__).parent / "weights"
 MODEL, TOKENIZER, MANIFEST = "model.int8.onnx", "tokenizer.json", "manifest.json"
 MAX_TOKENS = 64
+DIMENSION = 384
 # Far more than 64 tokens of speech; a longer text is cut before the tokeniser, which would otherwise read all of it.
 _MAX_CHARACTERS = 4096
 
@@ -30,9 +31,12 @@ def _verified(directory: Path) -> tuple[bytes, bytes, str]:
     if missing:
         raise FileNotFoundError(
             f"encoder weights not found: {', '.join(missing)} missing in {directory}; install the package with its "
-            f"data files, or make them with the 'train' extra: python benchmarks/encoder/make_weights.py"
+            f"data files, or train an encoder with the 'train' extra: query-rewrite train-encoder"
         )
-    listed = json.loads((directory / MANIFEST).read_bytes())["files"]
+    manifest = json.loads((directory / MANIFEST).read_bytes())
+    listed = manifest["files"]
+    if manifest["dimension"] != DIMENSION:
+        raise ValueError(f"{directory}: its vectors have {manifest['dimension']} numbers, {DIMENSION} are needed")
     model, tokenizer = (directory / MODEL).read_bytes(), (directory / TOKENIZER).read_bytes()
     for name, content in ((MODEL, model), (TOKENIZER, tokenizer)):
         found = hashlib.sha256(content).hexdigest()
@@ -49,17 +53,19 @@ def _verified(directory: Path) -> tuple[bytes, bytes, str]:
 class Encoder:
     """Texts to unit vectors of 384 numbers. Safe to share between threads; one instance holds about 80 MB.
 
-    directory: where the model, the tokeniser and their manifest lie; by default the weights in this package.
+    directory: where the model, the tokeniser and their manifest lie; by default the weights in this package. Others
+    come from `query-rewrite train-encoder`.
     threads: how many cores one text may use, 1 or more; the vectors do not depend on it. A request is so short that 1
     is the quickest. To encode many texts on many cores, call `encode` from several threads.
 
     Raises FileNotFoundError where a file is missing and ValueError where one differs from its sha256 in the manifest.
     """
 
-    DIMENSION = 384
+    DIMENSION = DIMENSION
 
     def __init__(self, directory: Path | None = None, threads: int = 1) -> None:
-        model, tokenizer, digest = _verified(Path(directory) if directory is not None else WEIGHTS)
+        self.directory = Path(directory) if directory is not None else WEIGHTS
+        model, tokenizer, digest = _verified(self.directory)
         self._fingerprint = digest[:16]
         self._tokenizer = Tokenizer.from_buffer(tokenizer)
         self._tokenizer.enable_truncation(MAX_TOKENS)

@@ -12,6 +12,7 @@ from retriever.encoder import Encoder
 from retriever.global_layer import MIN_PEOPLE
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.bundle import check_place, write_bundle
+from rewrite_service.errors import BundleError
 from rewrite_service.examples import block_starts, examples, learn_knowledge
 from rewrite_service.learning import HELD_OUT_BLOCKS, Learned, learn
 from rewrite_service.progress import Progress
@@ -24,13 +25,15 @@ class BuildSettings:
     """`wins_per_harm`: wins to a loss or miss that the threshold must keep on held-out days. `max_needless`: share of
     requests that may be rewritten needlessly, 0 to 1. `min_people`: a text becomes a candidate for others when at
     least this many said it with success. `blocks`: spans of days for learning out of time, the last four held out.
-    `max_malformed_share`: of the log's lines, 0 to 1. `threads`: models trained at the same time."""
+    `max_malformed_share`: of the log's lines, 0 to 1. `encoder`: directory of an encoder that `train-encoder` made,
+    which goes into the bundle; None: the one of this package. `threads`: models trained at the same time."""
 
     wins_per_harm: float = 20.0
     max_needless: float = 0.03
     min_people: int = MIN_PEOPLE
     blocks: int = 8
     max_malformed_share: float = 0.05
+    encoder: Path | None = None
     threads: int = 2
 
 
@@ -49,6 +52,7 @@ def build(logs: list[Path], out: Path, settings: BuildSettings, progress: Progre
     """Builds the bundle `out` from the logs. Raises LogError, BundleError; replaces nothing before all is made."""
     out = out.absolute()
     check_place(out)
+    encoder = _encoder(settings.encoder)
     quarantine = out.parent / f"{out.name}.quarantine.jsonl"
     quarantine.unlink(missing_ok=True)
     with progress.task("reading the log") as step:
@@ -56,7 +60,6 @@ def build(logs: list[Path], out: Path, settings: BuildSettings, progress: Progre
     people = by_user(reading.turns)
     if len(reading.turns) < settings.blocks * 4:
         raise LogError(f"the log holds {len(reading.turns)} turns; too few to learn from")
-    encoder = Encoder()
     meaning = CachedEncoder(encoder, Encoder.DIMENSION, _VECTOR_CACHE_BYTES)
     after = block_starts(people, settings.blocks)[0]
     replayed = sum(t.request.timestamp_ms >= after for t in reading.turns)
@@ -92,10 +95,17 @@ def build(logs: list[Path], out: Path, settings: BuildSettings, progress: Progre
                 "from_ms": reading.turns[0].request.timestamp_ms,
                 "to_ms": reading.turns[-1].request.timestamp_ms,
             },
-            settings=asdict(settings),
+            settings={**asdict(settings), "encoder": settings.encoder and settings.encoder.name},
             report=learned.report,
         )
     return BuildResult(version, learned, len(reading.turns), len(reading.malformed), quarantine)
+
+
+def _encoder(directory: Path | None) -> Encoder:
+    try:
+        return Encoder(directory)
+    except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
+        raise BundleError(f"--encoder {directory}: {error}") from error
 
 
 def _sha256(path: Path) -> str:

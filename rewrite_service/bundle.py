@@ -8,7 +8,6 @@ the parts against each other, and refuses what does not fit.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,7 @@ from ranker.feature_names import NAMES
 from ranker.model import RankerModel
 from ranker.policy import Policy
 from retriever.completion import Completer, Rule
-from retriever.encoder import Encoder
+from retriever.encoder import WEIGHTS, Encoder
 from retriever.fragments import Fragments
 from retriever.global_layer import GlobalLayer
 from retriever.hearing import Hearing
@@ -35,13 +34,15 @@ from retriever.interaction import Interaction
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.assemble import Knowledge
 from rewrite_service.errors import BundleError
-from rewrite_service.exchange import exchange
+from rewrite_service.exchange import put_in_place, sync
 from rewrite_service.people_archive import PeopleArchive
 
 FORMAT = 3
 """Raised when a change makes older bundles unreadable."""
 MANIFEST = "manifest.json"
 SOUND_CACHE_BYTES = 32 << 20
+ENCODER = "encoder"
+"""Folder of the bundle's own encoder, where it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,6 @@ def _files(directory: Path) -> dict[str, Path]:
     return found
 
 
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def check_place(place: Path) -> None:
     """Raises BundleError where a bundle cannot be put: something else stands there. Cheap: ask before long work."""
     if place.exists() and any(place.iterdir() if place.is_dir() else [place]) and not (place / MANIFEST).is_file():
@@ -99,8 +92,9 @@ def write_bundle(
     report: Mapping[str, Any],
     before_swap: Callable[[Path], None] = lambda directory: None,
 ) -> str:
-    """Writes a bundle and puts it in `place`; returns its version. A crash at any moment leaves the old bundle or the
-    new one in place, never a mixture. Raises BundleError where `place` is something else than a bundle."""
+    """Writes a bundle and puts it in `place`; returns its version. An encoder that is not this package's goes into it.
+    A crash at any moment leaves the old bundle or the new one in place, never a mixture. Raises BundleError where
+    `place` is something else than a bundle."""
     place = place.absolute()
     check_place(place)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +107,8 @@ def write_bundle(
         (draft / "reactions.json").write_bytes(orjson.dumps(asdict(knowledge.reactions)))
         PeopleArchive.write(draft / "people", people, knowledge.meaning)
         model.save(draft / "ranker.txt")
+        if encoder.directory != WEIGHTS:
+            shutil.copytree(encoder.directory, draft / ENCODER)
         files = {name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for name, path in _files(draft).items()}
         made = datetime.now(UTC)
         digest = hashlib.sha256(orjson.dumps(files, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -142,24 +138,13 @@ def write_bundle(
         }
         (draft / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
         for path in [*_files(draft).values(), draft / MANIFEST, draft]:
-            _sync(path)
+            sync(path)
         before_swap(draft)
-        _swap(draft, place)
+        put_in_place(draft, place)
     except BaseException:  # Ctrl-C as well: no draft is left behind
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return name
-
-
-def _swap(draft: Path, place: Path) -> None:
-    """Puts the draft in its place in one step; what stood there is removed afterwards."""
-    if place.exists():
-        exchange(draft, place)
-        _sync(place.parent)
-        shutil.rmtree(draft, ignore_errors=True)
-    else:
-        os.rename(draft, place)
-        _sync(place.parent)
 
 
 def read_manifest(place: Path) -> dict[str, Any]:
@@ -185,8 +170,20 @@ def _check_files(place: Path, manifest: Mapping[str, Any]) -> None:
             raise BundleError(f"{place}: {name} is not the file that the manifest describes; build the bundle anew")
 
 
+def encoder_of(place: Path, threads: int = 1) -> Encoder:
+    """The encoder that the bundle in `place` brings along, or else this package's. Raises BundleError."""
+    own = place / ENCODER
+    if not own.is_dir():
+        return Encoder(threads=threads)
+    try:
+        return Encoder(own, threads)
+    except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
+        raise BundleError(f"{own}: cannot be read: {error}; build the bundle anew") from error
+
+
 def open_bundle(place: Path, encoder: Encoder, text_vector_cache_bytes: int) -> Bundle:
-    """Opens the bundle in `place`. Raises BundleError naming the part that is missing, altered or does not fit."""
+    """Opens the bundle in `place`; `encoder` is its `encoder_of`. Raises BundleError naming the part that is missing,
+    altered or does not fit."""
     manifest = read_manifest(place)
     try:
         _check_files(place, manifest)

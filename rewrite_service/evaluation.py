@@ -23,9 +23,8 @@ from mining.sessions import by_user
 from ranker.calibration import Calibration
 from ranker.policy import Policy, Trial, Verdict, choose
 from retriever.candidates import Candidate
-from retriever.encoder import Encoder
 from retriever.interaction import Interaction
-from rewrite_service.bundle import Bundle, open_bundle
+from rewrite_service.bundle import Bundle, encoder_of, open_bundle
 from rewrite_service.decision import Decision, Layer, ScoredCandidate
 from rewrite_service.examples import Goal, goal_of, is_first_attempt, told
 from rewrite_service.pipeline import Pipeline
@@ -96,7 +95,7 @@ def evaluate(
     """The cases of the logs. Raises LogError, BundleError, StoreError."""
     reading = read_log(logs)
     faiss.omp_set_num_threads(1)
-    opened = open_bundle(bundle, Encoder(), _CACHE_BYTES)
+    opened = open_bundle(bundle, encoder_of(bundle), _CACHE_BYTES)
     goals = goals_of(by_user(reading.turns), opened)
     cases = []
     with tempfile.TemporaryDirectory(prefix="query-rewrite-evaluate-") as state:

@@ -1,10 +1,12 @@
-"""Swaps two directories in one step (Linux renameat2 with RENAME_EXCHANGE), so that no reader ever finds neither."""
+"""Puts a directory in its place in one step: what stood there is swapped out with Linux renameat2 and RENAME_EXCHANGE,
+so that a reader finds the old one or the new one, never neither."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
+import shutil
 from pathlib import Path
 
 _AT_FDCWD = -100
@@ -37,3 +39,23 @@ def by_renaming(a: Path, b: Path) -> None:
         os.rename(aside, b)
         raise
     os.rename(aside, a)
+
+
+def put_in_place(draft: Path, place: Path) -> None:
+    """Gives the directory `draft` the name `place`, durably; what stood there is removed afterwards. Raises OSError."""
+    if place.exists():
+        exchange(draft, place)
+        sync(place.parent)
+        shutil.rmtree(draft, ignore_errors=True)
+    else:
+        os.rename(draft, place)
+        sync(place.parent)
+
+
+def sync(path: Path) -> None:
+    """Writes a file's bytes, or a directory's names, to the disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -22,11 +22,10 @@ from ranker.features import FeatureInput, features
 from ranker.model import NEEDLESS, WIN
 from ranker.policy import Policy, Verdict, judge
 from retriever.candidates import Candidate
-from retriever.encoder import Encoder
 from retriever.interaction import Interaction, Request
 from retriever.personal_layer import PersonalLayer
 from rewrite_service.assemble import assemble
-from rewrite_service.bundle import Bundle, open_bundle
+from rewrite_service.bundle import Bundle, encoder_of, open_bundle
 from rewrite_service.decision import Contribution, Decision, Layer, Reason, ScoredCandidate
 from rewrite_service.errors import StoreError
 from rewrite_service.stages import StageClock
@@ -269,7 +268,7 @@ def open_pipeline(bundle: Path, settings: Settings) -> Pipeline:
     from rewrite_service.store.embedded import EmbeddedStore
 
     faiss.omp_set_num_threads(1)  # one request, one core: the cores are shared by requests
-    encoder = Encoder(threads=settings.encoder_threads)
+    encoder = encoder_of(bundle, settings.encoder_threads)
     opened = open_bundle(bundle, encoder, settings.text_vector_cache_bytes)
     store = EmbeddedStore(settings.state_dir, max_turns_per_user=settings.max_turns_per_user)
     chosen = {name: getattr(settings, name) for name in ("threshold", "least_win")}

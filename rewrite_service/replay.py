@@ -14,9 +14,8 @@ import orjson
 
 from mining.reader import LogError, read_log, read_records
 from mining.schema import parse_request
-from retriever.encoder import Encoder
 from retriever.interaction import Interaction, Request
-from rewrite_service.bundle import open_bundle
+from rewrite_service.bundle import encoder_of, open_bundle
 from rewrite_service.decision import Decision, Layer
 from rewrite_service.pipeline import Pipeline
 from rewrite_service.store.embedded import EmbeddedStore
@@ -84,7 +83,7 @@ def replay(
         )
     history = read_log(history_files) if history_files else None
     faiss.omp_set_num_threads(1)
-    opened = open_bundle(bundle, Encoder(), _CACHE_BYTES)
+    opened = open_bundle(bundle, encoder_of(bundle), _CACHE_BYTES)
     draft = out.with_name(f".{out.name}.draft")
     rewrites = 0
     with tempfile.TemporaryDirectory(prefix="query-rewrite-replay-") as state:

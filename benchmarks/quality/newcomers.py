@@ -16,8 +16,7 @@ from pathlib import Path
 from benchmarks.quality.tables import build_on, keep, percent, show, span
 from benchmarks.quality.truth import Outcome, Truth, decide, figures, folder, intervals
 from mining.reader import read_log
-from retriever.encoder import Encoder
-from rewrite_service.bundle import open_bundle
+from rewrite_service.bundle import encoder_of, open_bundle
 
 FOLDS = 3
 WAYS = ("newcomers", "with a past of their own")
@@ -35,7 +34,7 @@ def main() -> None:
     for fold in range(FOLDS):
         with tempfile.TemporaryDirectory(prefix="query-rewrite-newcomers-") as place:
             build_on(log, lambda t, fold=fold: fold_of(t["user_id"]) != fold, Path(place))
-            bundle = open_bundle(Path(place) / "bundle", Encoder(), 1 << 30)
+            bundle = open_bundle(Path(place) / "bundle", encoder_of(Path(place) / "bundle"), 1 << 30)
             left_out = frozenset(u for u in users if fold_of(u) == fold)
             for way, known in zip(WAYS, ((), past), strict=True):
                 asked = truth.ask(bundle, users=left_out, past=known)

@@ -19,8 +19,7 @@ from benchmarks.quality.tables import keep, percent, show
 from benchmarks.quality.truth import Asked, Truth
 from ranker.model import WIN
 from retriever.candidates import Candidate
-from retriever.encoder import Encoder
-from rewrite_service.bundle import open_bundle
+from rewrite_service.bundle import encoder_of, open_bundle
 
 AT = (1, 5, 20)
 _ROWS = lambda c: -max(c.meaning, c.sound, c.personal_repair, c.global_repair)  # noqa: E731
@@ -42,7 +41,8 @@ def _found(asked: Asked, belongs: Callable[[Candidate], bool], order: Callable[[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, help="built on the benchmark's whole log")
-    bundle = open_bundle(parser.parse_args().bundle, Encoder(), 1 << 30)
+    place = parser.parse_args().bundle
+    bundle = open_bundle(place, encoder_of(place), 1 << 30)
     failed = [a for a in Truth().ask(bundle) if a.failed]
     rows, kept = [], {}
     for name, (belongs, order) in WAYS.items():

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "rewrite_service": {"retriever", "ranker", "mining"},
 }
 NO_TRANSPORT = {"retriever", "ranker", "mining"}
+TRAINING = ROOT / "retriever" / "training"
 SOURCES = sorted(p for package in OURS for p in (ROOT / package).rglob("*.py") if "pb" not in p.parts)
 
 
@@ -38,7 +39,8 @@ def test_source_keeps_the_rules(path: Path) -> None:
     assert not wrong, f"{package} must not import {wrong}"
     if package in NO_TRANSPORT:
         assert not names & {"grpc", "redis"}, f"{package} must know no transport and no store"
-    assert not names & {"torch", "sentence_transformers", "transformers"}, "training libraries stay out"
+    if path.parent != TRAINING:
+        assert not names & {"torch", "sentence_transformers", "transformers"}, "training libraries stay out"
     text = path.read_text()
     assert ast.get_docstring(ast.parse(text)) or not text.strip(), "say in the first docstring what the module is for"
     assert len(text.splitlines()) <= 400, "too long to read in one sitting"

@@ -24,7 +24,7 @@ from ranker.model import RankerModel
 from ranker.policy import Policy
 from retriever.encoder import Encoder
 from retriever.vector_cache import CachedEncoder
-from rewrite_service import bundle as bundle_module
+from rewrite_service import exchange as exchange_module
 from rewrite_service import people_archive
 from rewrite_service.bundle import MANIFEST, Bundle, feature_schema, open_bundle, read_manifest, write_bundle
 from rewrite_service.errors import BundleError
@@ -256,7 +256,7 @@ def test_a_crash_in_the_middle_of_the_swap_leaves_the_old_bundle(
     def crash(draft: Path, place: Path) -> None:
         raise end
 
-    monkeypatch.setattr(bundle_module, "exchange", crash)
+    monkeypatch.setattr(exchange_module, "exchange", crash)
     with pytest.raises(end):
         write_small(copied)
     assert contents(copied) == before

@@ -1,0 +1,107 @@
+"""`query-rewrite train-encoder` as a user calls it: it is stopped, goes on, and its encoder goes into a bundle."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retriever.encoder import Encoder
+from rewrite_service.bundle import encoder_of
+from rewrite_service.encoder_training import REPORT
+
+CLI = [sys.executable, "-m", "rewrite_service.cli"]
+
+
+@pytest.fixture(scope="module")
+def small_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from rewrite_service.sample.generate import write
+
+    path = tmp_path_factory.mktemp("small") / "log.jsonl.gz"
+    write(path, 12, 10, 3)
+    return path
+
+
+def command(log: Path, out: Path, *more: object) -> list[str]:
+    small = ("--layers", "1", "--batch", "8")
+    return [*CLI, "train-encoder", "--log", str(log), "--out", str(out), *small, *map(str, more)]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def trained(small_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder whose training was stopped by Ctrl-C and gone on with."""
+    out = tmp_path_factory.mktemp("trained") / "encoder"
+    checkpoint = out.parent / "encoder.checkpoint.pt"
+    asked = command(small_log, out, "--pairs-seen", 400, "--seed", 5)
+    process = subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("training ..."):
+            break
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130, error
+    assert not out.exists() and checkpoint.is_file()
+    done = run(*asked)
+    assert done.returncode == 0, done.stderr
+    assert "recall@20" in done.stdout and f"query-rewrite build --encoder {out}" in done.stdout
+    assert sorted(p.name for p in out.parent.iterdir()) == ["encoder"], "no checkpoint and no draft is left"
+    return out
+
+
+def test_it_makes_an_encoder_near_to_what_was_trained(trained: Path) -> None:
+    report = json.loads((trained / REPORT).read_bytes())
+    assert len(report["history"]["losses"]) == 50, "every step once, over both runs"
+    assert report["cosine_to_fp32"]["mean"] > 0.98
+    assert report["held_out"]["trained"]["queries"] > 5
+    vector = Encoder(trained).encode(["play the film go"])
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+    assert Encoder(trained).fingerprint != Encoder().fingerprint
+
+
+def test_a_bundle_carries_its_own_encoder(trained: Path, small_log: Path, tmp_path: Path) -> None:
+    bundle, decisions = tmp_path / "bundle", tmp_path / "decisions.jsonl"
+    done = run(*CLI, "build", "--quiet", "--log", str(small_log), "--out", str(bundle), "--encoder", str(trained))
+    assert done.returncode == 0, done.stderr
+    assert encoder_of(bundle).fingerprint == Encoder(trained).fingerprint
+    replay = [*CLI, "replay", "--quiet", "--bundle", str(bundle), "--requests", str(small_log), "--out", str(decisions)]
+    done = run(*replay)
+    assert done.returncode == 0, done.stderr
+    assert decisions.stat().st_size
+    model = bundle / "encoder" / "model.int8.onnx"
+    model.write_bytes(model.read_bytes()[:-1])
+    done = run(*replay)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "model.int8.onnx" in done.stderr
+
+
+def test_bad_input_is_told_before_any_work(small_log: Path, tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "chapter.txt").write_text("It was a dark and stormy night.")
+    for arguments, code, words in (
+        (command(small_log, thesis), 1, "exists and is no encoder"),
+        (command(small_log, tmp_path / "e", "--loss", "triplet"), 2, "name one of in-batch"),
+        ([*CLI, "build", "--log", str(small_log), "--out", str(tmp_path / "b"), "--encoder", str(thesis)], 1,
+         "--encoder"),
+    ):  # fmt: skip
+        done = run(*arguments)
+        assert done.returncode == code, done.stderr
+        assert words in done.stderr.replace("\n", " "), done.stderr
+    assert (thesis / "chapter.txt").exists() and sorted(p.name for p in tmp_path.iterdir()) == ["thesis"]
+
+
+def test_a_log_without_repairs_is_refused(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text(json.dumps({"interaction_id": "1", "user_id": "ann", "timestamp_ms": 1, "query": "stop"}) + "\n")
+    done = run(*command(log, tmp_path / "encoder"))
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: "), done.stderr
