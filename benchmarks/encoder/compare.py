@@ -3,7 +3,7 @@
 Each variant is trained on the same part of a log, and judged on its last fifth: is a text that means what the user
 wanted among the nearest by meaning alone? fp32; the trace of the Fisher information is watched in the orders.
 
-usage: python -m benchmarks.encoder.compare [--only TEXT]    (HABITBENCH: its folder; extra `train`; 1.5 hours a core)
+usage: python -m benchmarks.encoder.compare [--only TEXT]    (HABITBENCH: its folder; extra `train`; an hour on a core)
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from retriever.training.recall import KS, recall
 from retriever.training.train import Order, Pairs, TrainSettings, train
 from rewrite_service.encoder_training import material
 
-SEEN = 9_600
-FEW = 3_200
+SEEN = 4_800
+FEW = 1_600
 PLAIN = TrainSettings(pairs_seen=SEEN)
 Variant = tuple[str, TrainSettings, int | None, nn.Module | None]
 
