@@ -1,4 +1,8 @@
-"""Candidates of both layers, merged by text: what the ranker ranks."""
+"""Candidates of both layers, merged by text: what the ranker ranks.
+
+Each way of finding has its own order. Too many candidates are cut by reciprocal rank fusion (Cormack et al. 2009): who
+stands high in one way's order, or well in several, stays.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retriever.completion import Completion
+from retriever.composition import Composition
 from retriever.evidence import TextEvidence
-from retriever.fragments import MAX_COST, Composition
 from retriever.global_layer import GlobalLayer, GlobalText
 from retriever.interaction import Interpretation
 from retriever.personal_layer import PersonalLayer
@@ -16,8 +20,10 @@ from retriever.views import Views
 
 PERSONAL_K = 12
 GLOBAL_K = 16
-MAX_CANDIDATES = 32
-"""Work a request is bounded: the nearest are kept."""
+MAX_CANDIDATES = 12
+"""Work a request is bounded: the best of all ways are kept."""
+_RANK_OFFSET = 1
+"""Added to a candidate's rank in a way's order before it is inverted: the less, the more the very first of it count."""
 
 
 @dataclass(slots=True)
@@ -45,17 +51,18 @@ class Candidate:
     hypothesis: bool = False
     is_query: bool = False
 
-    @property
-    def nearness(self) -> float:
-        """How near the query by whichever way it was found; orders candidates when there are too many."""
-        completed = 1.0 if self.completion else 0.0
-        composed = 1.0 - self.composition.cost / MAX_COST if self.composition else 0.0
-        heard = 0.9 if self.hypothesis else 0.0
-        return max(self.meaning, self.sound, self.personal_repair, self.global_repair, completed, composed, heard)
+
+def leave_alone(
+    query: str, has_screen: bool, personal: PersonalLayer | None, shared: GlobalLayer | None
+) -> Candidate:
+    """The query itself, `query` in normal form and not empty, with what the layers know of it."""
+    leave = Candidate(query, meaning=1.0, sound=1.0, is_query=True)
+    _add_evidence([leave], has_screen, personal, shared)
+    return leave
 
 
 def gather(
-    query: str,
+    leave: Candidate,
     views: Views,
     has_screen: bool,
     personal: PersonalLayer | None,
@@ -64,10 +71,12 @@ def gather(
     compositions: Sequence[Composition] = (),
     hypotheses: Sequence[str] = (),
 ) -> list[Candidate]:
-    """The query itself first (leaving it alone), then the candidates of both layers, nearest first, each text once.
+    """The query itself first (`leave`, as `leave_alone` makes it), then the candidates of both layers, best first, each
+    text once.
 
-    `query`: normal form, not empty. `views`: its vectors, one row; a missing meaning view (all zeros) finds by sound
-    alone. `personal`, `shared`: None turns a layer off. `hypotheses`: what else the recogniser may have heard.
+    `views`: the query's vectors, one row; a missing meaning view (all zeros) finds by sound alone. `personal`,
+    `shared`: None turns a layer off. `completions`, `compositions`: best first. `hypotheses`: what else the recogniser
+    may have heard.
     """
     found: dict[str, Candidate] = {}
 
@@ -106,19 +115,47 @@ def gather(
             c.composition = composition
     for text in hypotheses:
         candidate(text).hypothesis = True
-    found.pop(query, None)
-    nearest = sorted(found.values(), key=lambda c: -c.nearness)[:MAX_CANDIDATES]
-    leave = Candidate(query, meaning=1.0, sound=1.0, is_query=True)
-    out = [leave, *nearest]
+    found.pop(leave.text, None)
+    best = _fused(list(found.values()))
+    _add_evidence(best, has_screen, personal, shared)
+    return [leave, *best]
+
+
+def _fused(found: Sequence[Candidate]) -> list[Candidate]:
+    """The best of all ways, best first; where two are as good, whoever was found first."""
+    if not found:
+        return []
+    ways = (
+        [(c.completion is not None, -i) for i, c in enumerate(found)],
+        [(c.composition is not None, -c.composition.cost if c.composition else 0.0) for c in found],
+        [(c.personal_repair > 0, c.personal_repair) for c in found],
+        [(c.global_repair > 0, round(c.global_repair, 3), c.shared.people if c.shared else 0) for c in found],
+        [(c.meaning > 0, c.meaning) for c in found],
+        [(c.sound > 0, c.sound) for c in found],
+        [(c.hypothesis, -i) for i, c in enumerate(found)],
+    )
+    score = [0.0] * len(found)
+    for keys in ways:
+        theirs = [i for i, key in enumerate(keys) if key[0]]
+        theirs.sort(key=keys.__getitem__, reverse=True)
+        for rank, i in enumerate(theirs):
+            score[i] += 1 / (_RANK_OFFSET + rank)
+    order = sorted(range(len(found)), key=lambda i: -score[i])[:MAX_CANDIDATES]
+    return [found[i] for i in order]
+
+
+def _add_evidence(
+    candidates: Sequence[Candidate], has_screen: bool, personal: PersonalLayer | None, shared: GlobalLayer | None
+) -> None:
+    """What each layer knows of each text, and what the assistant is expected to make of it."""
     if shared is not None:
-        unknown = [c for c in out if c.shared is None]
+        unknown = [c for c in candidates if c.shared is None]
         for c, known in zip(unknown, shared.find(c.text for c in unknown), strict=True):
             c.shared = known
-    for c in out:
+    for c in candidates:
         if personal is not None:
             c.personal = personal.texts.get(c.text)
         c.reading, c.agreement = _reading(c, has_screen)
-    return out
 
 
 def _reading(c: Candidate, has_screen: bool) -> tuple[Interpretation | None, float]:

@@ -1,14 +1,12 @@
 """Names heard wrong inside a frame heard right: "watch the movie the manors in spider man".
 
 A frame is what people say around a name ("watch the movie {video}"), a fragment is what fills it ("the amazing spider
-man"). A query whose beginning and end fit a frame is composed anew with the fragments that sound like its middle, so
-that a wish can be met which nobody has uttered in just these words. Frames and fragments are mined from requests that
-worked (`mining.frames`); a fragment is offered to others only when enough people named it with success.
+man"). Frames and fragments are mined from requests that worked (`mining.frames`); a fragment is offered to others only
+when enough people named it with success. `retriever.composition` puts them together.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -19,18 +17,10 @@ import numpy as np
 import orjson
 
 from retriever.global_index import build_index, open_index
-from retriever.hearing import Hearing
 from retriever.interaction import Interpretation
 from retriever.normalise import normalise
 from retriever.packed import HashCounts, key_hash
-from retriever.pronunciation import pronounce
 from retriever.views import TextEncoder
-
-SEARCHED = 60
-"""Names of a kind that are nearest by sound vector and then compared phoneme by phoneme."""
-MAX_SHARED, MAX_OWN = 10, 6
-MAX_COST = 3.0
-"""Nats a phoneme; a name dearer than this is nothing that could have been heard so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +74,6 @@ class Fragment:
         return next((r for r in self.readings if r.intent == frame.intent), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Composition:
-    """A query composed anew. `rest`: the words replaced. `cost`: of hearing the rest for the fragment, nats a phoneme
-    of the longer, 0 or more. `own`: the fragment is of this user's past. `reading`: what it is expected to mean.
-    `posterior`: of all names compared, the probability of this one by sound and by how often it is named, 0 to 1.
-    `heard_rank`: 0 where made of the query, n where of the recogniser's nth other hypothesis."""
-
-    text: str
-    fragment: Fragment
-    reading: Interpretation | None
-    rest: str
-    cost: float
-    own: bool
-    posterior: float
-    heard_rank: int = 0
-
-
-_SHARPNESS = 0.5
-"""Costs of single phonemes are not independent of each other: their sum says too much."""
-NO_NAME = 1.5
-"""Nats a phoneme at which a name that nobody knows is as likely as a known one."""
-
-
 class Fragments:
     """Frames and shared fragments of a bundle; read-only."""
 
@@ -120,7 +87,6 @@ class Fragments:
         """`shared`: sorted by gaps. `indexes`: of each kind of gaps in that order, inner product over the sound
         vectors of its fragments. `named`: people and times of every name, the rare ones included, by hash."""
         self.frames, self.shared, self._named = frames, shared, named
-        self._indexes = list(indexes)
         self._indexes = list(indexes)
         self._first_row: dict[str, int] = {}
         for row, fragment in enumerate(shared):
@@ -161,69 +127,14 @@ class Fragments:
                 out[frame.group] = (frame, rest)
         return list(out.values())
 
-    def compose(
-        self,
-        query: str,
-        fitting: Sequence[tuple[Frame, str]],
-        sound: TextEncoder,
-        hearing: Hearing,
-        own: Sequence[Fragment],
-        searched: int = SEARCHED,
-    ) -> list[Composition]:
-        """The query with the names it may have meant, likeliest heard so first. `fitting`: as `fitting` gives it for
-        the query. `own`: this user's own fragments. `sound`: gives unit rows for texts (a cache will do). `searched`:
-        how many names of each kind are compared, those with the nearest sound vectors."""
-        if not fitting:
-            return []
-        rests = list(dict.fromkeys(rest for _, rest in fitting))
-        vectors = dict(zip(rests, sound.encode(rests), strict=True))
-        costs: dict[tuple[str, str], float] = {}
-        total: dict[tuple[str, str], float] = {}
-        named: list[tuple[Frame, str, Fragment, bool]] = []
-        for frame, rest in fitting:
-            named += [(frame, rest, fragment, True) for fragment in own if fragment.gaps == frame.gaps]
-            named += [(frame, rest, fragment, False) for fragment in self._near(frame.gaps, vectors[rest], searched)]
-        for rest in rests:
-            texts = list({fragment.text for _, of, fragment, _ in named if of == rest})
-            heard, said = pronounce(rest), [pronounce(text) for text in texts]
-            for text, sounds, cost in zip(texts, said, hearing.whole(heard, said).tolist(), strict=True):
-                total[rest, text] = cost
-                costs[rest, text] = cost / max(1, len(heard), len(sounds))
-        weights = {
-            (rest, fragment.gaps, fragment.text): (1 + fragment.times) * math.exp(-_SHARPNESS * total[rest,
-            fragment.text]) for _, rest, fragment, _ in named
-        }
-        all_weights = sum(weights.values()) + max(math.exp(-_SHARPNESS * NO_NAME * len(pronounce(r))) for r in rests)
-        made = [
-            Composition(
-                frame.around(fragment.text),
-                fragment,
-                fragment.reading_in(frame),
-                rest,
-                cost,
-                is_own,
-                weights[rest, fragment.gaps, fragment.text] / all_weights,
-            )
-            for frame, rest, fragment, is_own in named
-            if (cost := costs[rest, fragment.text]) <= MAX_COST and fragment.text != rest
-        ]
-        out: dict[str, Composition] = {}
-        room = {True: MAX_OWN, False: MAX_SHARED}
-        # Own before shared where the cost is the same, so that a name known to both counts as the user's own.
-        for c in sorted(made, key=lambda c: (c.cost, not c.own, c.text)):
-            if c.text not in out and room[c.own]:
-                room[c.own] -= 1
-                out[c.text] = c
-        return list(out.values())
-
-    def _near(self, gaps: str, vector: np.ndarray, searched: int) -> list[Fragment]:
-        """The fragments for such gaps that sound most like what has this vector."""
+    def nearest(self, gaps: str, vectors: np.ndarray, k: int) -> list[list[Fragment]]:
+        """For each row of `vectors`, float32 (n, d), the `k` fragments for such gaps that sound most like it."""
         index = self._index_of.get(gaps)
         if index is None:
-            return []
+            return [[] for _ in vectors]
         first = self._first_row[gaps]
-        rows = index.search(vector[None], min(searched, index.ntotal))[1][0].tolist()
-        return [self.shared[first + row] for row in rows if row >= 0]
+        found = index.search(vectors, min(k, index.ntotal))[1].tolist()
+        return [[self.shared[first + row] for row in rows if row >= 0] for rows in found]
 
     def of_person(self, served: Iterable[tuple[str, Interpretation]]) -> list[Fragment]:
         """The names in what served one person: texts in normal form, and what they were understood as."""

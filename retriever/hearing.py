@@ -72,9 +72,25 @@ class Hearing:
         costs[0, 1:] = -np.log(np.maximum(shares[0, 1:], 1e-6))
         return cls(np.maximum(costs, 0.0))
 
-    def whole(self, heard: bytes, said: Sequence[bytes]) -> np.ndarray:
-        """float32 (n,): the cost of hearing `heard` for each of `said`, from beginning to end."""
-        return self.compare(heard, said, ())[0]
+    def each(self, heard: Sequence[bytes], said: Sequence[bytes]) -> np.ndarray:
+        """float32 (n,): the cost of hearing `heard`[i] for `said`[i], from beginning to end. One pass for all."""
+        if not said:
+            return np.zeros(0, np.float32)
+        # Longest heard first: the rows that still hear something are then the first ones, at every step.
+        order = sorted(range(len(heard)), key=lambda i: -len(heard[i]))
+        sounds, heard_lengths = as_rows([heard[i] for i in order])
+        rows, lengths = as_rows([said[i] for i in order])
+        going = np.searchsorted(-heard_lengths, -np.arange(1, sounds.shape[1] + 1), side="right").tolist()
+        lost, cost, step = self._nothing_heard(rows)
+        extra = self.costs[0].take(sounds)
+        pair = sounds.astype(np.int64) * ALPHABET
+        flat = self._heard.ravel()
+        for at, k in enumerate(going):
+            swapped = flat.take(pair[:k, at : at + 1] + rows[:k])
+            _hear(cost[:k], step[:k], lost[:k], swapped, extra[:k, at : at + 1], 1.0)
+        out = np.empty(len(rows), np.float32)
+        out[order] = cost[np.arange(len(rows)), lengths]
+        return out
 
     def compare(self, heard: bytes, whole: Sequence[bytes], parts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """float32 (n,), (m,): the cost of hearing `heard` for each of `whole`, from beginning to end, and the cost of
@@ -83,20 +99,40 @@ class Hearing:
         if not n and not parts:
             return np.zeros(0, np.float32), np.zeros(0, np.float32)
         rows, lengths = as_rows([*whole, *parts])
-        lost = np.zeros((len(rows), rows.shape[1] + 1), np.float32)
-        np.cumsum(self.costs[:, 0][rows], axis=1, out=lost[:, 1:])
-        cost, ends = lost.copy(), np.arange(len(rows))
+        lost, cost, step = self._nothing_heard(rows)
+        ends = np.arange(len(rows))
         best = cost[ends, lengths]
-        step = np.empty_like(cost)
-        at_start = np.where(ends < n, 1.0, 0.0).astype(np.float32)  # a part may begin anywhere: what is before is free
+        # A part may begin anywhere: what is before it is free.
+        start = np.where(ends < n, 1.0, 0.0).astype(np.float32)[:, None]
         for sound in heard:
-            # First without losses; then losses run along the row all at once, since the least of (cost less the losses
-            # so far) up to each place is a running minimum.
-            extra = self.costs[0, sound]
-            np.minimum(cost[:, :-1] + self._heard[sound][rows], cost[:, 1:] + extra, out=step[:, 1:])
-            step[:, 0] = (cost[:, 0] + extra) * at_start
-            step -= lost
-            np.minimum.accumulate(step, axis=1, out=cost)
-            cost += lost
+            _hear(cost, step, lost, self._heard[sound].take(rows), self.costs[0, sound], start)
             np.minimum(best[n:], cost[ends[n:], lengths[n:]], out=best[n:])
         return cost[ends[:n], lengths[:n]], best[n:]
+
+    def _nothing_heard(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """float32 (n, longest + 1) each: the cost of losing the first so many phonemes of each row, the same once more
+        to work on, and room of that size."""
+        lost = np.zeros((len(rows), rows.shape[1] + 1), np.float32)
+        np.cumsum(self.costs[:, 0].take(rows), axis=1, out=lost[:, 1:])
+        return lost, lost.copy(), np.empty_like(lost)
+
+
+def _hear(
+    cost: np.ndarray,
+    step: np.ndarray,
+    lost: np.ndarray,
+    swapped: np.ndarray,
+    extra: np.ndarray | float,
+    start: np.ndarray | float,
+) -> None:
+    """One phoneme more is heard: updates `cost`, (n, longest + 1), in place. `swapped`: (n, longest), of hearing it for
+    each phoneme said; `extra`: of hearing it for none; `start`: 0 where what is heard before the beginning is free.
+
+    First without losses; then losses run along the row all at once, since the least of (cost less the losses so far)
+    up to each place is a running minimum.
+    """
+    np.minimum(cost[:, :-1] + swapped, cost[:, 1:] + extra, out=step[:, 1:])
+    step[:, :1] = (cost[:, :1] + extra) * start
+    step -= lost
+    np.minimum.accumulate(step, axis=1, out=cost)
+    cost += lost

@@ -9,13 +9,14 @@ import numpy as np
 
 from mining.reactions import Reactions
 from mining.tables import personal_tables
-from ranker.features import FeatureInput, NameInFrame
+from ranker.feature_input import FeatureInput, NameInFrame
 from ranker.situation import situation_of
 from retriever import sound
-from retriever.candidates import gather
+from retriever.candidates import gather, leave_alone
 from retriever.completion import Completer
+from retriever.composition import Heard, compose
 from retriever.encoder import Encoder
-from retriever.fragments import Fragments
+from retriever.fragments import Fragments, Frame
 from retriever.global_layer import GlobalLayer
 from retriever.hearing import Hearing
 from retriever.interaction import Interaction, Request
@@ -29,8 +30,6 @@ MAX_ALTERNATIVES = 3
 MAX_COMPOSED_BESIDES = 4
 FUTILE_ATTEMPTS = 2
 """Of how many further hypotheses rewrites are made as of the query itself, and how many names are tried for each."""
-MEANING_COST_S = 0.003
-"""About what encoding one uncached query takes at worst; without that much time left, retrieval goes by sound alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +87,77 @@ def _keeps_failing(own: PersonalLayer, query: str) -> bool:
     return known is not None and known.attempts >= FUTILE_ATTEMPTS and known.successes < 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A request of which all is known but its candidates. `x`: holds the query itself alone. `fitting`: the frames that
+    fit the query. `besides`: the recogniser's best other hypotheses, in normal form."""
+
+    x: FeatureInput
+    fitting: Sequence[tuple[Frame, str]]
+    besides: Sequence[str]
+
+
+def open_request(
+    request: Request,
+    situation_turns: Sequence[Interaction],
+    own: PersonalLayer | None,
+    knowledge: Knowledge,
+    use_shared: bool = True,
+) -> Opening | None:
+    """What is known of `request` without a search; None for a query in which nothing is spelled.
+
+    `situation_turns`: this user's latest turns before the request, in time order. `own`: the user's layer, None to
+    leave it off. `use_shared`: False leaves everybody's layer off, the mined rules included.
+    """
+    query = normalise(request.query)
+    if not query:
+        return None
+    shared = knowledge.shared if use_shared else None
+    fitting, name = (), None
+    if use_shared and (fitting := knowledge.fragments.fitting(query)):
+        people, times = knowledge.fragments.known(fitting).max(axis=0).tolist()
+        rests = {rest for _, rest in fitting}
+        mine = own.record_of(rests) if own else (0.0, 0.0)
+        name = NameInFrame(len(fitting), people, times, *mine)
+    leave = leave_alone(query, request.context.has_screen, own, shared)
+    situation = situation_of(situation_turns, request)
+    x = FeatureInput(request, query, [leave], situation, own, shared, knowledge.hearing, name)
+    return Opening(x, fitting, _heard_besides(request, query))
+
+
+def find_candidates(opening: Opening, knowledge: Knowledge, clock: StageClock) -> FeatureInput:
+    """The request with its candidates of both layers."""
+    x, besides = opening.x, opening.besides
+    query, request, own = x.query, x.request, x.personal
+    known = query in knowledge.meaning
+    left_out = not known and not clock.fits("meaning", "meaning", "retrieve", "features", "predict")
+    with clock.stage("encode", None if known or left_out else "meaning"):
+        meaning = np.zeros((1, Encoder.DIMENSION), np.float32) if left_out else knowledge.meaning.encode([query])
+        views = Views(meaning, knowledge.sound.encode([query]))
+    with clock.stage("retrieve"):
+        completions, compositions = [], []
+        unproven = besides if own is not None and _keeps_failing(own, query) else []
+        if x.shared is not None:
+            completions = knowledge.completer.complete(query, request, x.situation.readings)
+            heard = [Heard(query, opening.fitting, own.fragments if own else ())]
+            for rank, text in enumerate(besides, 1):
+                completed = knowledge.completer.complete(text, request, x.situation.readings)
+                completions += [replace(c, heard_rank=rank) for c in completed]
+                heard.append(Heard(text, knowledge.fragments.fitting(text), (), MAX_COMPOSED_BESIDES))
+            made = compose(heard, knowledge.fragments, knowledge.sound, knowledge.hearing)
+            compositions = [replace(c, heard_rank=rank) if rank else c for rank, cs in enumerate(made) for c in cs]
+        has_screen = request.context.has_screen
+        leave = x.candidates[0]
+        candidates = gather(leave, views, has_screen, own, x.shared, completions, compositions, unproven)
+        unknown = [c for c in candidates if c.sound == 0.0]
+        if unknown:
+            # Found by a repair or a rule, not by its own nearness, which is cheap to add for the sound.
+            near = knowledge.sound.encode([c.text for c in unknown]) @ views.sound[0]
+            for c, value in zip(unknown, near.tolist(), strict=True):
+                c.sound = value
+    return replace(x, candidates=candidates)
+
+
 def assemble(
     request: Request,
     situation_turns: Sequence[Interaction],
@@ -97,50 +167,6 @@ def assemble(
     use_shared: bool = True,
     clock: StageClock | None = None,
 ) -> FeatureInput | None:
-    """Retrieves the candidates of `request`; None for a query in which nothing is spelled.
-
-    `situation_turns`: this user's latest turns before the request, in time order. `own`: the user's layer, None to
-    leave it off. `use_shared`: False leaves everybody's layer off, the mined rules included.
-    """
-    clock = clock or StageClock()
-    query = normalise(request.query)
-    if not query:
-        return None
-    situation = situation_of(situation_turns, request)
-    with clock.stage("encode"):
-        if query in knowledge.meaning or clock.fits("meaning", MEANING_COST_S):
-            meaning = knowledge.meaning.encode([query])
-        else:
-            meaning = np.zeros((1, Encoder.DIMENSION), np.float32)
-        views = Views(meaning, knowledge.sound.encode([query]))
-    shared = knowledge.shared if use_shared else None
-    with clock.stage("retrieve"):
-        completions, compositions, name = [], [], None
-        besides = _heard_besides(request, query)
-        unproven = besides if own is not None and _keeps_failing(own, query) else []
-        if use_shared:
-            named = own.fragments if own else ()
-            fitting = knowledge.fragments.fitting(query)
-            completions = knowledge.completer.complete(query, request, situation.readings)
-            compositions = knowledge.fragments.compose(query, fitting, knowledge.sound, knowledge.hearing, named)
-            for rank, text in enumerate(besides, 1):
-                completed = knowledge.completer.complete(text, request, situation.readings)
-                completions += [replace(c, heard_rank=rank) for c in completed]
-                also = knowledge.fragments.fitting(text)
-                made = knowledge.fragments.compose(
-                    text, also, knowledge.sound, knowledge.hearing, (), MAX_COMPOSED_BESIDES
-                )
-                compositions += [replace(c, heard_rank=rank) for c in made]
-            if fitting:
-                people, times = knowledge.fragments.known(fitting).max(axis=0).tolist()
-                rests = {rest for _, rest in fitting}
-                mine = own.record_of(rests) if own else (0.0, 0.0)
-                name = NameInFrame(len(fitting), people, times, *mine)
-        candidates = gather(query, views, request.context.has_screen, own, shared, completions, compositions, unproven)
-        unknown = [c for c in candidates if c.sound == 0.0]
-        if unknown:
-            # Found by a repair or a rule, not by its own nearness, which is cheap to add for the sound.
-            near = knowledge.sound.encode([c.text for c in unknown]) @ views.sound[0]
-            for c, value in zip(unknown, near.tolist(), strict=True):
-                c.sound = value
-    return FeatureInput(request, query, candidates, situation, own, shared, knowledge.hearing, name)
+    """`open_request`, then `find_candidates`."""
+    opening = open_request(request, situation_turns, own, knowledge, use_shared)
+    return None if opening is None else find_candidates(opening, knowledge, clock or StageClock())

@@ -84,6 +84,7 @@ def build(logs: list[Path], out: Path, settings: BuildSettings, progress: Progre
             people=people,
             model=learned.model,
             policy=learned.policy,
+            triage=learned.triage,
             encoder=encoder,
             built_from={
                 "logs": [{"name": p.name, "sha256": _sha256(p)} for p in logs],

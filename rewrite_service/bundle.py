@@ -25,6 +25,7 @@ from ranker.calibration import Calibration
 from ranker.feature_names import NAMES
 from ranker.model import RankerModel
 from ranker.policy import Policy
+from ranker.triage import Triage
 from retriever.completion import Completer, Rule
 from retriever.encoder import WEIGHTS, Encoder
 from retriever.fragments import Fragments
@@ -37,7 +38,7 @@ from rewrite_service.errors import BundleError
 from rewrite_service.exchange import put_in_place, sync
 from rewrite_service.people_archive import PeopleArchive
 
-FORMAT = 3
+FORMAT = 4
 """Raised when a change makes older bundles unreadable."""
 MANIFEST = "manifest.json"
 SOUND_CACHE_BYTES = 32 << 20
@@ -54,6 +55,7 @@ class Bundle:
     people: PeopleArchive
     model: RankerModel
     policy: Policy
+    triage: Triage
     manifest: Mapping[str, Any]
 
 
@@ -86,6 +88,7 @@ def write_bundle(
     people: Mapping[str, Sequence[Interaction]],
     model: RankerModel,
     policy: Policy,
+    triage: Triage,
     encoder: Encoder,
     built_from: Mapping[str, Any],
     settings: Mapping[str, Any],
@@ -107,6 +110,7 @@ def write_bundle(
         (draft / "reactions.json").write_bytes(orjson.dumps(asdict(knowledge.reactions)))
         PeopleArchive.write(draft / "people", people, knowledge.meaning)
         model.save(draft / "ranker.txt")
+        triage.save(draft / "triage.txt")
         if encoder.directory != WEIGHTS:
             shutil.copytree(encoder.directory, draft / ENCODER)
         files = {name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for name, path in _files(draft).items()}
@@ -128,6 +132,7 @@ def write_bundle(
                 "threshold": policy.threshold,
                 "least_win": policy.least_win,
                 "margin": policy.margin,
+                "triage": triage.threshold,
                 "calibration": {
                     "scores": policy.calibration.scores,
                     "probabilities": policy.calibration.probabilities,
@@ -212,6 +217,7 @@ def open_bundle(place: Path, encoder: Encoder, text_vector_cache_bytes: int) -> 
             knowledge=knowledge,
             people=PeopleArchive(place / "people"),
             model=RankerModel.open(place / "ranker.txt"),
+            triage=Triage.open(place / "triage.txt", chosen["triage"]),
             policy=Policy(chosen["threshold"], chosen["least_win"], chosen["margin"], calibration),
             manifest=manifest,
         )

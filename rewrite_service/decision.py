@@ -18,6 +18,7 @@ class Reason(StrEnum):
 
     CONFIDENT = "confident"  # rewritten: probability and margin above their bounds
     NO_CANDIDATES = "no_candidates"  # neither layer knows anything near
+    QUERY_LOOKS_FINE = "query_looks_fine"  # next to no rewrite ever came of such a query: nothing was searched
     LEAVE_IS_BETTER = "leave_is_better"  # the query itself is likelier right than any rewrite
     BELOW_THRESHOLD = "below_threshold"  # the best rewrite is not sure enough
     BELOW_MARGIN = "below_margin"  # two different rewrites are about equally likely

@@ -14,19 +14,24 @@ from typing import Any
 import numpy as np
 
 from ranker.calibration import Calibration
+from ranker.feature_names import QUERY_FEATURES
 from ranker.model import NEEDLESS, WIN, WRONG, RankerModel
 from ranker.policy import Policy, Trial, best_of, choose, judge, tally
+from ranker.triage import Triage, TriageTrials
 from rewrite_service.examples import Example
 
 HELD_OUT_BLOCKS = 4
+MOST_WINS_LOST = 0.005
+"""Share of the wins that may be lost by passing at once what looks fine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A model, when to trust it, and the report on held-out days (plain figures, for the manifest)."""
+    """A model, when to trust it, when to spare it, and a report on held-out days (plain figures, for the manifest)."""
 
     model: RankerModel
     policy: Policy
+    triage: Triage
     report: dict[str, Any]
 
 
@@ -148,9 +153,20 @@ def learn(
     trials = [trial(j, calibration) for j in judged]
     failed = float(sum(not j.example.goal.served for j in judged))
     policy = choose(trials, failed, calibration, wins_per_harm, max_needless)
+    triage, spared = Triage.fit(_triage_trials(judged, trials, policy), MOST_WINS_LOST)
     model = fit(examples)
     progress(1)
-    return Learned(model, policy, report(judged, trials, failed, policy, model, wins_per_harm))
+    told = report(judged, trials, failed, policy, model, wins_per_harm)
+    return Learned(model, policy, triage, told | {"triage": spared})
+
+
+def _triage_trials(judged: Sequence[Judged], trials: Sequence[Trial], policy: Policy) -> TriageTrials:
+    return TriageTrials(
+        x=np.stack([j.example.x[0, : len(QUERY_FEATURES)] for j in judged]),
+        win=np.array([t.verdict.win for t in trials]),
+        won=np.array([t.win if policy.accepts(t.verdict) else 0.0 for t in trials]),
+        fold=np.array([j.example.block for j in judged]),
+    )
 
 
 def report(

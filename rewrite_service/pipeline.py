@@ -1,12 +1,13 @@
 """The way of a request from query to decision, free of any transport.
 
-    situation -> encode -> personal and global candidates -> features -> ranker -> policy
+    situation -> query features -> triage -> encode -> personal and global candidates -> features -> ranker -> policy
 
 Whatever breaks inside, `rewrite` answers: with one layer less, or with *pass* and the reason.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,21 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import faiss
-import numpy as np
 import structlog
 
-from ranker.feature_names import NAMES
-from ranker.features import FeatureInput, features
-from ranker.model import NEEDLESS, WIN
+from ranker.feature_input import FeatureInput
+from ranker.features import features
 from ranker.policy import Policy, Verdict, judge
+from ranker.query_features import query_features
 from retriever.candidates import Candidate
 from retriever.interaction import Interaction, Request
-from retriever.personal_layer import PersonalLayer
-from rewrite_service.assemble import assemble
+from rewrite_service.assemble import find_candidates, open_request
 from rewrite_service.bundle import Bundle, encoder_of, open_bundle
-from rewrite_service.decision import Contribution, Decision, Layer, Reason, ScoredCandidate
+from rewrite_service.decision import Decision, Layer, Reason, ScoredCandidate
+from rewrite_service.decision_cache import DecisionCache, key_of
 from rewrite_service.errors import StoreError
-from rewrite_service.stages import StageClock
+from rewrite_service.explanation import explain as explanation
+from rewrite_service.explanation import layer_of
+from rewrite_service.stages import StageClock, StageCosts
 from rewrite_service.store.base import Store, TurnFeedback
 from rewrite_service.user_state import UserState, UserStates
 
@@ -36,9 +38,12 @@ if TYPE_CHECKING:
     from rewrite_service.settings import Settings
 
 BOTH_LAYERS = frozenset(Layer)
-LOAD_USER_COST_S = 0.010
-RANK_COST_S = 0.003
-"""About what loading a user's rows and ranking take at worst; a stage that does not fit the deadline is skipped."""
+FIRST_COSTS_S = {
+    "recall": 0.0002, "load": 0.010, "query": 0.0005, "meaning": 0.002, "retrieve": 0.001, "features": 0.001,
+    "predict": 0.0005,
+}  # fmt: skip
+"""What to expect of a stage before it has run, in seconds; a stage that does not fit the deadline is skipped."""
+_TO_RANK = ("retrieve", "features", "predict")
 WARM_UP_TEXTS = 150
 MAX_LOADING = 256
 """Users waiting to be loaded in the background."""
@@ -50,10 +55,21 @@ class Pipeline:
     """A bundle and a store at work. Safe to call from several threads."""
 
     def __init__(
-        self, bundle: Bundle, store: Store, user_cache_bytes: int = 256 << 20, policy: Policy | None = None
+        self,
+        bundle: Bundle,
+        store: Store,
+        user_cache_bytes: int = 256 << 20,
+        policy: Policy | None = None,
+        *,
+        decision_cache_bytes: int = 0,
+        decision_cache_span_ms: int = 10_000,
     ) -> None:
-        """`policy`: in place of the bundle's own."""
+        """`policy`: in place of the bundle's own. `decision_cache_bytes`: 0 remembers no decision; `..._span_ms`: for
+        how long, of the requests' own time, one may be given again."""
         self._bundle, self._store, self._policy = bundle, store, policy or bundle.policy
+        self._costs = StageCosts(FIRST_COSTS_S)
+        self._decisions = DecisionCache(decision_cache_bytes) if decision_cache_bytes else None
+        self._span_ms = decision_cache_span_ms
         self._users = UserStates(bundle.people, store, bundle.knowledge, user_cache_bytes)
         self._loading: set[str] = set()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-user")
@@ -84,12 +100,41 @@ class Pipeline:
         layers: frozenset[Layer] = BOTH_LAYERS,
     ) -> tuple[Decision, Candidate | None]:
         """As `rewrite`, with the best candidate itself where there is one: what it is expected to be understood as."""
-        clock = StageClock(deadline)
+        clock = StageClock(deadline, self._costs)
         try:
             return self._decide(request, clock, explain, layers)
         except Exception as error:
             _log.error("rewrite failed", error=type(error).__name__)
             return self._pass(Reason.INTERNAL_ERROR, clock), None
+
+    def remembered(self, request: Request) -> Decision | None:
+        """The decision for a request that came a moment ago, if it is at hand: microseconds. Never raises."""
+        if self._decisions is None:
+            return None
+        began = time.perf_counter_ns()
+        try:
+            key = key_of(request, self._store.revision(request.user_id), BOTH_LAYERS, self._span_ms)
+        except StoreError:  # the whole way will say so
+            return None
+        found = self._decisions.get(key, request.interaction_id)
+        if found is None:
+            return None
+        return replace(found, stage_us={"remembered": (time.perf_counter_ns() - began) // 1000})
+
+    def _remember(
+        self,
+        decision: Decision,
+        request: Request,
+        state: UserState | None,
+        recent: Sequence[Interaction],
+        layers: frozenset[Layer],
+    ) -> None:
+        """For the next moments; nothing that was decided with less than all there is."""
+        if self._decisions is None or state is None or decision.skipped or decision.candidates:
+            return
+        key = key_of(request, state.revision, layers, self._span_ms)
+        texts = len(request.user_id) + len(request.query) + sum(map(len, request.alternatives))
+        self._decisions.put(key, decision, {t.request.interaction_id for t in recent}, 2 * texts)
 
     def record(self, turns: Sequence[Interaction], feedback: Sequence[TurnFeedback] = ()) -> int:
         """Stores turns, then late feedback; durable on return, idempotent by interaction id. Returns how many turns
@@ -106,53 +151,69 @@ class Pipeline:
         rows = range(0, len(shared), max(1, len(shared) // WARM_UP_TEXTS))
         texts = ["what is the weather like today", *(shared.text_at(row).text for row in rows)]
         for i, text in enumerate(texts):
-            self._decide(Request("warm-up", "", 1, text), StageClock(), i < 2, BOTH_LAYERS)
+            self._decide(Request("warm-up", "", 1, text), StageClock(None, self._costs), i < 2, BOTH_LAYERS, False)
 
     def close(self) -> None:
         self._loader.shutdown(wait=True, cancel_futures=True)
         self._store.close()
 
     def _decide(
-        self, request: Request, clock: StageClock, explain: bool, layers: frozenset[Layer]
+        self, request: Request, clock: StageClock, explain: bool, layers: frozenset[Layer], triage: bool = True
     ) -> tuple[Decision, Candidate | None]:
-        if not clock.fits("rank", RANK_COST_S):
+        """`triage`: whether to stop where the query looks fine."""
+        if not clock.fits("rank", "query", *_TO_RANK):
             return self._pass(Reason.OUT_OF_TIME, clock), None
         with clock.stage("personal"):
             state = self._state(request.user_id, clock)
         recent = before(state.recent, request) if state else ()
+
+        def said(decision: Decision) -> Decision:
+            self._remember(decision, request, state, recent, layers)
+            return decision
+
         own = state.layer if state and Layer.PERSONAL in layers else None
-        x = assemble(
-            request,
-            recent,
-            own,
-            self._bundle.knowledge,
-            use_shared=Layer.GLOBAL in layers,
-            clock=clock,
-        )
-        if x is None:
-            return self._pass(Reason.EMPTY_QUERY, clock), None
+        knowledge = self._bundle.knowledge
+        with clock.stage("query"):
+            opening = open_request(request, recent, own, knowledge, Layer.GLOBAL in layers)
+            if opening is None:
+                return self._pass(Reason.EMPTY_QUERY, clock), None
+            of_query = query_features(opening.x)
+            foretold = self._bundle.triage.win(of_query)
+        looks_fine = triage and foretold < self._bundle.triage.threshold
+        if looks_fine and not explain:
+            return said(self._pass(Reason.QUERY_LOOKS_FINE, clock, foretold)), None
+        if not clock.fits("rank", *_TO_RANK):
+            return self._pass(Reason.OUT_OF_TIME, clock), None
+        x = find_candidates(opening, knowledge, clock)
         if len(x.candidates) == 1:
-            return self._pass(Reason.NO_CANDIDATES, clock), None
-        if not clock.fits("rank", RANK_COST_S):
+            return said(self._pass(Reason.NO_CANDIDATES, clock)), None
+        if not clock.fits("rank", "features", "predict"):
             return self._pass(Reason.OUT_OF_TIME, clock), None
         with clock.stage("features"):
-            vectors = features(x)
+            vectors = features(x, of_query)
         with clock.stage("predict"):
             outcome = self._bundle.model.predict(vectors)
         verdict = judge(x.candidates, outcome, self._policy.calibration)
-        explained = self._explain(x, vectors, outcome, own) if explain else ()
+        explained = explanation(x, vectors, outcome, self._bundle.model) if explain else ()
+        if looks_fine:
+            return replace(self._pass(Reason.QUERY_LOOKS_FINE, clock, foretold), candidates=explained), None
         assert verdict.best is not None
-        return self._answer(x, verdict, own, clock, explained), x.candidates[verdict.best]
+        return said(self._answer(x, verdict, clock, explained)), x.candidates[verdict.best]
 
     def _state(self, user_id: str, clock: StageClock) -> UserState | None:
         """The user's state; None where it cannot be had in time, or the store fails. A load that would not fit the
         deadline goes on in the background, for the next request."""
         try:
-            state = self._users.cached(user_id)
+            if not clock.fits("personal", "recall", "query", *_TO_RANK):
+                self._load_later(user_id)
+                return None
+            with self._costs.timed("recall"):
+                state = self._users.cached(user_id)
             if state is not None:
                 return state
-            if clock.fits("personal", LOAD_USER_COST_S):
-                return self._users.load(user_id)
+            if clock.fits("personal", "load", "query", *_TO_RANK):
+                with self._costs.timed("load"):
+                    return self._users.load(user_id)
             self._load_later(user_id)
         except StoreError as error:
             clock.skipped.append("personal")
@@ -167,7 +228,8 @@ class Pipeline:
 
     def _load_quietly(self, user_id: str) -> None:
         try:
-            self._users.load(user_id)
+            with self._costs.timed("load"):
+                self._users.load(user_id)
         except Exception as error:
             _log.error("loading a user failed", error=type(error).__name__)
         finally:
@@ -177,7 +239,6 @@ class Pipeline:
         self,
         x: FeatureInput,
         verdict: Verdict,
-        own: PersonalLayer | None,
         clock: StageClock,
         explained: tuple[ScoredCandidate, ...],
     ) -> Decision:
@@ -199,36 +260,22 @@ class Pipeline:
             probability=verdict.probability,
             margin=verdict.margin,
             win=verdict.win,
-            layer=_layer_of(x, verdict.best, own),
+            layer=layer_of(x, verdict.best),
             bundle_version=self.bundle_version,
             stage_us=clock.stage_us,
             skipped=tuple(clock.skipped),
             candidates=explained,
         )
 
-    def _pass(self, reason: Reason, clock: StageClock) -> Decision:
+    def _pass(self, reason: Reason, clock: StageClock, win: float = 0.0) -> Decision:
         return Decision(
-            None, reason, bundle_version=self.bundle_version, stage_us=clock.stage_us, skipped=tuple(clock.skipped)
+            None,
+            reason,
+            win=win,
+            bundle_version=self.bundle_version,
+            stage_us=clock.stage_us,
+            skipped=tuple(clock.skipped),
         )
-
-    def _explain(
-        self, x: FeatureInput, vectors: np.ndarray, outcome: np.ndarray, own: PersonalLayer | None
-    ) -> tuple[ScoredCandidate, ...]:
-        added = self._bundle.model.contributions(vectors)
-        made = [
-            ScoredCandidate(
-                text=c.text,
-                layer=_layer_of(x, i, own),
-                sources=_sources(c),
-                probability=float(outcome[i, WIN] if i else outcome[0, NEEDLESS]),
-                contributions=tuple(
-                    Contribution(name, float(value), float(share))
-                    for name, value, share in zip(NAMES, vectors[i], added[i], strict=True)
-                ),
-            )
-            for i, c in enumerate(x.candidates)
-        ]
-        return (made[0], *sorted(made[1:], key=lambda c: -c.probability))
 
 
 def before(recent: Sequence[Interaction], request: Request) -> list[Interaction]:
@@ -238,29 +285,6 @@ def before(recent: Sequence[Interaction], request: Request) -> list[Interaction]
         for t in recent
         if t.request.timestamp_ms <= request.timestamp_ms and t.request.interaction_id != request.interaction_id
     ]
-
-
-def _sources(c: Candidate) -> tuple[str, ...]:
-    named = (
-        ("query", c.is_query),
-        ("personal", c.personal is not None and c.personal.people > 0),
-        ("personal_repair", c.personal_repair > 0),
-        ("global", c.shared is not None),
-        ("global_repair", c.global_repair > 0),
-        ("completion", c.completion is not None),
-        ("composition", c.composition is not None),
-    )
-    return tuple(name for name, present in named if present)
-
-
-def _layer_of(x: FeatureInput, i: int, own: PersonalLayer | None) -> Layer | None:
-    """Personal where this user's own past holds the text, or names a value in it; the query itself has none."""
-    c = x.candidates[i]
-    if c.is_query:
-        return None
-    if own is not None and ((c.personal is not None and c.personal.people) or (c.composition and c.composition.own)):
-        return Layer.PERSONAL
-    return Layer.GLOBAL
 
 
 def open_pipeline(bundle: Path, settings: Settings) -> Pipeline:
@@ -273,6 +297,13 @@ def open_pipeline(bundle: Path, settings: Settings) -> Pipeline:
     store = EmbeddedStore(settings.state_dir, max_turns_per_user=settings.max_turns_per_user)
     chosen = {name: getattr(settings, name) for name in ("threshold", "least_win")}
     policy = replace(opened.policy, **{name: value for name, value in chosen.items() if value is not None})
-    pipeline = Pipeline(opened, store, settings.user_cache_bytes, policy)
+    pipeline = Pipeline(
+        opened,
+        store,
+        settings.user_cache_bytes,
+        policy,
+        decision_cache_bytes=settings.decision_cache_bytes,
+        decision_cache_span_ms=settings.decision_cache_span_ms,
+    )
     pipeline.warm()
     return pipeline

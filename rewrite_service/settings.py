@@ -76,6 +76,12 @@ class Settings(BaseSettings):
     user_cache_bytes: int = Field(256 * MIB, ge=0)
     """Memory for the rows of users met lately, in bytes; 0 keeps none."""
 
+    decision_cache_bytes: int = Field(32 * MIB, ge=0)
+    """Memory for decisions of the last moments, given again to a request that comes again; 0 keeps none."""
+
+    decision_cache_span_ms: int = Field(10_000, ge=1, le=600_000)
+    """For how long a decision may be given again, in milliseconds of the requests' own time."""
+
     encoder_threads: int = Field(1, ge=1, le=64)
     """Threads of the text encoder for one request; more only where cores would be idle."""
 

@@ -1,31 +1,88 @@
-"""Stage times of one request, and the check that the next stage still fits its deadline."""
+"""Stage times of one request, what each stage has cost lately, and the check that the next ones still fit."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+WINDOW = 32
+"""Runs of a stage that are remembered."""
+_HIGH = 0.9
+_FORGET_S = 1.0
+"""A stage that was not run for so long is expected to cost half as much, and half again: whatever made it slow may be
+over, and one request a second or so tries."""
 
-class StageClock:
-    """Collects microseconds by stage. `deadline`: `time.monotonic()` seconds, None for no limit."""
 
-    def __init__(self, deadline: float | None = None) -> None:
-        self.deadline = deadline
-        self.stage_us: dict[str, int] = {}
-        self.skipped: list[str] = []
+class StageCosts:
+    """What each stage costs, in seconds: the 90th percentile of its last runs. Shared by all requests, thread-safe.
+
+    `first`: what to expect of a stage that has not run yet.
+    """
+
+    def __init__(self, first: Mapping[str, float]) -> None:
+        self._first = dict(first)
+        self._runs: dict[str, deque[float]] = {name: deque(maxlen=WINDOW) for name in first}
+        self._expected: dict[str, tuple[float, float]] = {}
+
+    def observe(self, stage: str, seconds: float, now: float | None = None) -> None:
+        """Remembers a run of `stage`, one of those named at the beginning; of others nothing is kept."""
+        runs = self._runs.get(stage)
+        if runs is None:
+            return
+        runs.append(seconds)
+        ordered = sorted(runs)
+        high = ordered[min(len(ordered) - 1, int(_HIGH * len(ordered)))]
+        self._expected[stage] = high, time.monotonic() if now is None else now
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def timed(self, stage: str) -> Iterator[None]:
+        """Observes what stands inside."""
         start = time.perf_counter_ns()
         try:
             yield
         finally:
-            self.stage_us[name] = self.stage_us.get(name, 0) + (time.perf_counter_ns() - start) // 1000
+            self.observe(stage, (time.perf_counter_ns() - start) / 1e9)
 
-    def fits(self, name: str, cost_s: float) -> bool:
-        """Whether a stage that takes about `cost_s` seconds ends in time; where not, it is noted as skipped."""
-        if self.deadline is None or time.monotonic() + cost_s <= self.deadline:
+    def expected(self, stage: str, now: float | None = None) -> float:
+        """Seconds that the next run of `stage` may take."""
+        known = self._expected.get(stage)
+        if known is None:
+            return self._first[stage]
+        high, at = known
+        silent = (time.monotonic() if now is None else now) - at
+        return high if silent <= _FORGET_S else high * 0.5 ** (silent / _FORGET_S - 1)
+
+
+class StageClock:
+    """Collects microseconds by stage. `deadline`: `time.monotonic()` seconds, None for no limit. `costs`: where to
+    learn what a stage costs, and to tell; None: nothing is expected to cost anything."""
+
+    def __init__(self, deadline: float | None = None, costs: StageCosts | None = None) -> None:
+        self.deadline, self._costs = deadline, costs
+        self.stage_us: dict[str, int] = {}
+        self.skipped: list[str] = []
+
+    @contextmanager
+    def stage(self, name: str, cost: str | None = "") -> Iterator[None]:
+        """Times a stage. `cost`: under which name its cost is kept, its own where "", not at all where None."""
+        start = time.perf_counter_ns()
+        try:
+            yield
+        finally:
+            taken = time.perf_counter_ns() - start
+            self.stage_us[name] = self.stage_us.get(name, 0) + taken // 1000
+            if self._costs is not None and cost is not None:
+                self._costs.observe(cost or name, taken / 1e9)
+
+    def fits(self, name: str, *stages: str) -> bool:
+        """Whether `stages` end in time, by what they cost lately; where not, `name` is noted as skipped."""
+        if self.deadline is None:
+            return True
+        now = time.monotonic()
+        needed = sum(self._costs.expected(stage, now) for stage in stages) if self._costs is not None else 0.0
+        if now + needed <= self.deadline:
             return True
         self.skipped.append(name)
         return False

@@ -85,6 +85,7 @@ class Bench:
             people=people,
             model=learned.model,
             policy=learned.policy,
+            triage=learned.triage,
             encoder=self.encoder,
             built_from={},
             settings={},

@@ -20,7 +20,8 @@ import numpy as np
 
 from mining.reader import read_log, read_records
 from mining.schema import parse_request
-from ranker.features import FeatureInput, features
+from ranker.feature_input import FeatureInput
+from ranker.features import features
 from ranker.model import NEEDLESS, WIN, WRONG, RankerModel
 from ranker.policy import Policy, Verdict, judge
 from retriever.interaction import Interaction, Request

@@ -50,6 +50,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_OUT_OF_TIME: _ClassVar[Reason]
     REASON_EMPTY_QUERY: _ClassVar[Reason]
     REASON_INTERNAL_ERROR: _ClassVar[Reason]
+    REASON_QUERY_LOOKS_FINE: _ClassVar[Reason]
 CHANNEL_UNSPECIFIED: Channel
 CHANNEL_VOICE: Channel
 CHANNEL_APP: Channel
@@ -76,6 +77,7 @@ REASON_BELOW_MARGIN: Reason
 REASON_OUT_OF_TIME: Reason
 REASON_EMPTY_QUERY: Reason
 REASON_INTERNAL_ERROR: Reason
+REASON_QUERY_LOOKS_FINE: Reason
 
 class Location(_message.Message):
     __slots__ = ("city", "state")

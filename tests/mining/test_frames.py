@@ -9,7 +9,9 @@ import pytest
 
 from mining.defects import assess
 from mining.frames import mine_frames, split
-from retriever.fragments import Composition, Fragment, Fragments, Frame, named_slots, spoken
+from retriever import composition
+from retriever.composition import Composition, Heard
+from retriever.fragments import Fragment, Fragments, Frame, named_slots, spoken
 from retriever.hearing import Hearing, prior_shares
 from retriever.interaction import Interpretation
 from retriever.sound import SoundSpace
@@ -37,7 +39,7 @@ def fragments() -> Fragments:
 
 
 def compose(fragments: Fragments, query: str, own: Sequence[Fragment] = ()) -> list[Composition]:
-    return fragments.compose(query, fragments.fitting(query), SOUND, HEARING, own)
+    return composition.compose([Heard(query, fragments.fitting(query), own)], fragments, SOUND, HEARING)[0]
 
 
 def test_every_name_is_known_by_its_counts_even_where_it_is_not_shared(fragments: Fragments) -> None:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ranker.feature_input import FeatureInput, NameInFrame
 from ranker.feature_names import CANDIDATE_FEATURES, NAMES, QUERY_FEATURES
-from ranker.features import FeatureInput, NameInFrame, features
+from ranker.features import features
 from retriever.encoder import Encoder
 from retriever.interaction import Channel, Context, Interaction, Request
 from retriever.vector_cache import CachedEncoder

@@ -28,6 +28,12 @@ def test_costs_equal_those_of_the_cheapest_alignment(heard: bytes, whole: list[b
     assert places == pytest.approx([_within(heard, said) for said in parts], abs=1e-3)
 
 
+@given(st.lists(st.tuples(SOUNDS, SOUNDS), max_size=6))
+def test_each_of_many_costs_what_it_costs_alone(pairs: list[tuple[bytes, bytes]]) -> None:
+    costs = HEARING.each([heard for heard, _ in pairs], [said for _, said in pairs])
+    assert costs == pytest.approx([align(h, s, HEARING.costs.tolist())[0] for h, s in pairs], abs=1e-3)
+
+
 @given(SOUNDS, SOUNDS)
 def test_an_alignment_tells_both_pronunciations(heard: bytes, said: bytes) -> None:
     cost, pairs = align(heard, said, HEARING.costs.tolist())
@@ -36,7 +42,7 @@ def test_an_alignment_tells_both_pronunciations(heard: bytes, said: bytes) -> No
 
 
 def test_hearing_it_right_costs_nothing_and_nothing_costs_less() -> None:
-    assert HEARING.whole(pronounce("go"), [pronounce("go")])[0] == 0
+    assert HEARING.each([pronounce("go")], [pronounce("go")])[0] == 0
     assert (HEARING.costs >= 0).all()
 
 
@@ -50,7 +56,7 @@ def test_hearing_it_right_costs_nothing_and_nothing_costs_less() -> None:
     ],
 )
 def test_what_was_meant_is_likelier_than_what_looks_like_it(heard: str, meant: str, others: list[str]) -> None:
-    costs = HEARING.whole(pronounce(heard), [pronounce(text) for text in (meant, *others)])
+    costs = HEARING.compare(pronounce(heard), [pronounce(text) for text in (meant, *others)], [])[0]
     assert costs.argmin() == 0, dict(zip((meant, *others), costs.tolist(), strict=True))
 
 
@@ -62,7 +68,7 @@ def test_a_name_is_found_wherever_it_stands() -> None:
 def test_nothing_to_compare() -> None:
     costs, parts = HEARING.compare(pronounce("go"), [], [])
     assert costs.shape == (0,) and parts.shape == (0,)
-    assert HEARING.whole(b"", [pronounce("go")])[0] > 0
+    assert HEARING.each([b""], [pronounce("go")])[0] > 0
 
 
 def test_costs_of_another_shape_are_refused() -> None:

@@ -22,6 +22,7 @@ from mining.sessions import by_user
 from ranker.calibration import Calibration
 from ranker.model import RankerModel
 from ranker.policy import Policy
+from ranker.triage import Triage
 from retriever.encoder import Encoder
 from retriever.vector_cache import CachedEncoder
 from rewrite_service import exchange as exchange_module
@@ -173,6 +174,7 @@ def write_small(bundle_dir: Path, encoder: Encoder) -> Writer:
     meaning = CachedEncoder(encoder, Encoder.DIMENSION, CACHE_BYTES)
     knowledge = learn_knowledge(PEOPLE, meaning, 2)
     model = RankerModel.open(bundle_dir / "ranker.txt")
+    triage = Triage.open(bundle_dir / "triage.txt", 1 / 3)
 
     def write(place: Path, **more: Any) -> str:
         given = {
@@ -180,6 +182,7 @@ def write_small(bundle_dir: Path, encoder: Encoder) -> Writer:
             "people": PEOPLE,
             "model": model,
             "policy": POLICY,
+            "triage": triage,
             "encoder": encoder,
             "built_from": {"turns": 6},
             "settings": {},
@@ -198,7 +201,7 @@ def test_what_is_written_can_be_read(tmp_path: Path, write_small: Writer, encode
     place = tmp_path / "new" / "bundle"
     made = write_small(place)
     read = opened(place, encoder)
-    assert read.version == made and read.policy == POLICY
+    assert read.version == made and read.policy == POLICY and read.triage.threshold == 1 / 3
     assert read.people.user("ann").turns == PEOPLE["ann"]
     (found,) = read.knowledge.shared.find(["call mom"])
     assert found is not None and found.people == 2

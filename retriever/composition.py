@@ -1,0 +1,129 @@
+"""Queries put together anew: a frame heard right, with the names that its middle may have been.
+
+A query whose beginning and end fit a frame is composed with the fragments that sound like what stands between, so that
+a wish can be met which nobody has uttered in just these words. How alike two sounds are: `retriever.hearing`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from retriever.fragments import Fragment, Fragments, Frame
+from retriever.hearing import Hearing
+from retriever.interaction import Interpretation
+from retriever.pronunciation import pronounce
+from retriever.views import TextEncoder
+
+SEARCHED = 60
+"""Names of a kind that are nearest by sound vector and then compared phoneme by phoneme."""
+MAX_SHARED, MAX_OWN = 10, 6
+MAX_COST = 3.0
+"""Nats a phoneme; a name dearer than this is nothing that could have been heard so."""
+NO_NAME = 1.5
+"""Nats a phoneme at which a name that nobody knows is as likely as a known one."""
+_SHARPNESS = 0.5
+"""Costs of single phonemes are not independent of each other: their sum says too much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A query composed anew. `rest`: the words replaced. `cost`: of hearing the rest for the fragment, nats a phoneme
+    of the longer, 0 or more. `own`: the fragment is of this user's past. `reading`: what it is expected to mean.
+    `posterior`: of all names compared, the probability of this one by sound and by how often it is named, 0 to 1.
+    `heard_rank`: 0 where made of the query, n where of the recogniser's nth other hypothesis."""
+
+    text: str
+    fragment: Fragment
+    reading: Interpretation | None
+    rest: str
+    cost: float
+    own: bool
+    posterior: float
+    heard_rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One of the things that may have been said. `fitting`: its frames, as `Fragments.fitting` gives them. `own`: this
+    user's own fragments, to be tried with it. `searched`: how many names of each kind are compared."""
+
+    text: str
+    fitting: Sequence[tuple[Frame, str]]
+    own: Sequence[Fragment] = ()
+    searched: int = SEARCHED
+
+
+_Named = tuple[Frame, str, Fragment, bool]
+_Pair = tuple[str, str]
+
+
+def compose(
+    heard: Sequence[Heard], fragments: Fragments, sound: TextEncoder, hearing: Hearing
+) -> list[list[Composition]]:
+    """For each of `heard`, its text with the names that may have been meant, likeliest heard so first.
+
+    `sound`: gives unit rows for texts (a cache will do). All are searched and compared together, which takes little
+    longer than one alone.
+    """
+    named = _names(heard, fragments, sound)
+    pairs = list({(rest, fragment.text): None for theirs in named for _, rest, fragment, _ in theirs})
+    sounds = [(pronounce(rest), pronounce(text)) for rest, text in pairs]
+    costs = hearing.each([h for h, _ in sounds], [s for _, s in sounds]).tolist()
+    total = dict(zip(pairs, costs, strict=True))
+    length = {pair: max(1, *map(len, both)) for pair, both in zip(pairs, sounds, strict=True)}
+    return [_composed(theirs, total, length) for theirs in named]
+
+
+def _names(heard: Sequence[Heard], fragments: Fragments, sound: TextEncoder) -> list[list[_Named]]:
+    """For each of `heard`, all that may stand in its frames; the boolean says whether it is of the user's own past."""
+    wanted: dict[tuple[str, int], dict[str, None]] = {}
+    for h in heard:
+        for frame, rest in h.fitting:
+            wanted.setdefault((frame.gaps, h.searched), {})[rest] = None
+    rests = list({rest: None for theirs in wanted.values() for rest in theirs})
+    vectors = dict(zip(rests, sound.encode(rests), strict=True)) if rests else {}
+    near: dict[tuple[str, int, str], list[Fragment]] = {}
+    for (gaps, searched), theirs in wanted.items():
+        found = fragments.nearest(gaps, np.stack([vectors[rest] for rest in theirs]), searched)
+        near.update(((gaps, searched, rest), names) for rest, names in zip(theirs, found, strict=True))
+    out = []
+    for h in heard:
+        named: list[_Named] = []
+        for frame, rest in h.fitting:
+            named += [(frame, rest, fragment, True) for fragment in h.own if fragment.gaps == frame.gaps]
+            named += [(frame, rest, fragment, False) for fragment in near[frame.gaps, h.searched, rest]]
+        out.append(named)
+    return out
+
+
+def _composed(named: Sequence[_Named], total: dict[_Pair, float], length: dict[_Pair, int]) -> list[Composition]:
+    if not named:
+        return []
+    weights = {
+        (rest, fragment.gaps, fragment.text): (1 + fragment.times) * math.exp(-_SHARPNESS * total[rest, fragment.text])
+        for _, rest, fragment, _ in named
+    }
+    rests = {rest for _, rest, _, _ in named}
+    unknown = max(math.exp(-_SHARPNESS * NO_NAME * len(pronounce(rest))) for rest in rests)
+    all_weights = sum(weights.values()) + unknown
+    tried = []
+    for frame, rest, fragment, own in named:
+        cost = total[rest, fragment.text] / length[rest, fragment.text]
+        if cost <= MAX_COST and fragment.text != rest:
+            tried.append((cost, not own, frame.around(fragment.text), frame, rest, fragment))
+    # Own before shared where the cost is the same, so that a name known to both counts as the user's own.
+    tried.sort(key=lambda t: t[:3])
+    out: dict[str, Composition] = {}
+    room = {True: MAX_OWN, False: MAX_SHARED}
+    for cost, not_own, text, frame, rest, fragment in tried:
+        if text not in out and room[not not_own]:
+            room[not not_own] -= 1
+            share = weights[rest, fragment.gaps, fragment.text] / all_weights
+            out[text] = Composition(text, fragment, fragment.reading_in(frame), rest, cost, not not_own, share)
+            if not any(room.values()):
+                break
+    return list(out.values())

@@ -1,0 +1,77 @@
+"""Decisions made a moment ago, for requests that come again: hedged or repeated by the caller, or sent twice.
+
+The key holds all that a decision depends on: who asks (whole, never a hash), what was heard, the situation, the turns
+known of the user (the store's revision), and a span of some seconds, since gaps and ages grow with time. The bundle is
+the cache's own: a new one starts with an empty cache. So nobody is ever answered out of anybody else's entry, and what
+a user does makes their entries unreachable at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Hashable
+
+from retriever.interaction import Request
+from retriever.normalise import normalise
+from rewrite_service.decision import Decision, Layer
+
+_BYTES_AN_ENTRY = 2600
+"""A key with its context, a decision with its stage times, and the links between; texts count besides."""
+
+
+def key_of(request: Request, revision: int, layers: frozenset[Layer], span_ms: int) -> Hashable:
+    """Equal exactly for requests that the pipeline cannot tell apart, but for some seconds of time."""
+    c = request.context
+    return (
+        request.user_id,
+        revision,
+        normalise(request.query),
+        request.alternatives,
+        request.channel,
+        request.asr_confidence,
+        (c.device_id, c.device_type, c.has_screen, c.room, c.locale, c.city, c.state),
+        frozenset(c.device_state.items()),
+        layers,
+        request.timestamp_ms // span_ms,
+    )
+
+
+class DecisionCache:
+    """Bounded in bytes; least recently asked first out. Thread-safe.
+
+    LRU, not W-TinyLFU: requests come again within seconds or not at all, and an entry that is old is never asked for
+    again, however often it once was (docs/decisions/0013-caches.md).
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes, self.nbytes = max_bytes, 0
+        self._entries: OrderedDict[Hashable, tuple[Decision, Collection[str], int]] = OrderedDict()
+        self._lock = threading.Lock()
+        self.hits = self.misses = 0
+
+    def get(self, key: Hashable, interaction_id: str) -> Decision | None:
+        """The decision under `key`. A turn is never its own situation: where the decision leant on the very turn that
+        asks now, it is none for this request."""
+        with self._lock:
+            found = self._entries.get(key)
+            if found is None or interaction_id in found[1]:
+                self.misses += 1
+                return None
+            self.hits += 1
+            self._entries.move_to_end(key)
+            return found[0]
+
+    def put(self, key: Hashable, decision: Decision, situation_ids: Collection[str], text_bytes: int) -> None:
+        """Remembers a decision that nothing had to be left out for; the caller sees to that. `situation_ids`: of the
+        turns that it leant on. `text_bytes`: of the texts in the key."""
+        size = _BYTES_AN_ENTRY + text_bytes + 2 * len(decision.text or "")
+        if size > self._max_bytes:
+            return
+        with self._lock:
+            old = self._entries.pop(key, None)
+            self.nbytes += size - (old[2] if old else 0)
+            self._entries[key] = decision, situation_ids, size
+            while self.nbytes > self._max_bytes:
+                _, (_, _, dropped) = self._entries.popitem(last=False)
+                self.nbytes -= dropped

@@ -1,0 +1,57 @@
+"""What a decision was made of, for `Explain` and reports: candidates, their sources, what each feature added."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ranker.feature_input import FeatureInput
+from ranker.feature_names import NAMES
+from ranker.model import NEEDLESS, WIN, RankerModel
+from retriever.candidates import Candidate
+from rewrite_service.decision import Contribution, Layer, ScoredCandidate
+
+
+def explain(
+    x: FeatureInput, vectors: np.ndarray, outcome: np.ndarray, model: RankerModel
+) -> tuple[ScoredCandidate, ...]:
+    """The query itself, then the candidates, likeliest to win first. `vectors`: float32 (candidates, features);
+    `outcome`: float64 (candidates, 3), as `model` predicts them. Costs several times as much as the decision."""
+    added = model.contributions(vectors)
+    made = [
+        ScoredCandidate(
+            text=c.text,
+            layer=layer_of(x, i),
+            sources=_sources(c),
+            probability=float(outcome[i, WIN] if i else outcome[0, NEEDLESS]),
+            contributions=tuple(
+                Contribution(name, float(value), float(share))
+                for name, value, share in zip(NAMES, vectors[i], added[i], strict=True)
+            ),
+        )
+        for i, c in enumerate(x.candidates)
+    ]
+    return (made[0], *sorted(made[1:], key=lambda c: -c.probability))
+
+
+def layer_of(x: FeatureInput, i: int) -> Layer | None:
+    """Personal where this user's own past holds the text, or names a value in it; the query itself has none."""
+    c = x.candidates[i]
+    if c.is_query:
+        return None
+    own = x.personal is not None
+    if own and ((c.personal is not None and c.personal.people) or (c.composition and c.composition.own)):
+        return Layer.PERSONAL
+    return Layer.GLOBAL
+
+
+def _sources(c: Candidate) -> tuple[str, ...]:
+    named = (
+        ("query", c.is_query),
+        ("personal", c.personal is not None and c.personal.people > 0),
+        ("personal_repair", c.personal_repair > 0),
+        ("global", c.shared is not None),
+        ("global_repair", c.global_repair > 0),
+        ("completion", c.completion is not None),
+        ("composition", c.composition is not None),
+    )
+    return tuple(name for name, present in named if present)
