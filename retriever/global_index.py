@@ -34,8 +34,9 @@ def build_index(vectors: np.ndarray) -> faiss.Index:
 
 
 def open_index(path: Path) -> faiss.Index:
-    """An index written by `faiss.write_index`, set to the search depth used here."""
-    index = faiss.read_index(str(path))
+    """An index written by `faiss.write_index`, set to the search depth used here. Mapped, not read: several processes
+    have it in memory once, and none before it is needed."""
+    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     if isinstance(index, faiss.IndexHNSW):
         index.hnsw.efSearch = _EF_SEARCH
     return index

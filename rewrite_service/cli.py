@@ -258,6 +258,7 @@ def serve(
     bundle: Annotated[Path, typer.Option(help="Directory of the bundle.")],
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one and logs which.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to serve on.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Processes, one for each core to use.")] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded store.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; see docs/operations.md.")] = None,
 ) -> None:
@@ -265,10 +266,14 @@ def serve(
 
     Example: `query-rewrite serve --bundle var/bundle --port 50051`
     """
-    from rewrite_service.server import serve as run
     from rewrite_service.settings import load_settings
 
-    raise typer.Exit(run(bundle, load_settings(config, host=host, port=port, state_dir=state_dir)))
+    settings = load_settings(config, host=host, port=port, workers=workers, state_dir=state_dir)
+    if settings.workers > 1:
+        from rewrite_service.supervisor import supervise as run
+    else:
+        from rewrite_service.server import serve as run
+    raise typer.Exit(run(bundle, settings))
 
 
 @app.command()
@@ -277,21 +282,54 @@ def loadtest(
     rate: Annotated[float, typer.Option(min=0.1, help="Requests a second.")] = 100.0,
     seconds: Annotated[float, typer.Option(min=0.1, help="For how long.")] = 10.0,
     log: Annotated[Path | None, typer.Option(help="Where requests come from; default: a small sample log.")] = None,
+    mix: Annotated[str, typer.Option(help="usual, repeated (all remembered), or fresh (nothing remembered).")] = "",
+    sweep: Annotated[bool, typer.Option("--sweep", help="Raise the rate until the budget breaks.")] = False,
+    budget_ms: Annotated[float, typer.Option(min=0.1, help="What 99 of 100 answers must keep to in a sweep.")] = 20.0,
+    connections: Annotated[int, typer.Option(min=1, max=1000, help="Connections to the server.")] = 2,
     json: Annotated[Path | None, typer.Option(help="File for the report as JSON.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="File for a plot of a sweep: .svg, .png or .pdf.")] = None,
     allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Load a server on another machine.")] = False,
 ) -> None:
     """Load a running server: open loop, Zipf over users, latency from the appointed start.
 
     Example: `query-rewrite loadtest --target 127.0.0.1:50051 --rate 200 --seconds 10`
+
+    Example: `query-rewrite loadtest --sweep --rate 100 --budget-ms 20 --mix fresh --plot var/load.svg`
     """
+    from functools import partial
+
     import orjson
 
-    from rewrite_service.loadtest import read_requests, run_loadtest
+    from rewrite_service.load_sweep import as_table, capacity
+    from rewrite_service.load_sweep import plot as draw
+    from rewrite_service.load_sweep import sweep as rising
+    from rewrite_service.loadtest import Mix, read_requests, run_loadtest
 
-    report = run_loadtest(target, rate, seconds, read_requests(log), allow_remote=allow_remote)
-    _console.print(report.as_table())
+    if plot is not None and not sweep:
+        raise typer.BadParameter("a plot is of a sweep: add --sweep", param_hint="--plot")
+    run = partial(
+        run_loadtest,
+        target,
+        seconds=seconds,
+        requests=read_requests(log),
+        mix=_one_of(Mix, mix, "--mix") or Mix.USUAL,
+        connections=connections,
+        allow_remote=allow_remote,
+    )
+    if not sweep:
+        report = run(rate)
+        _console.print(report.as_table())
+        found = report.as_dict()
+    else:
+        reports = rising(run, rate, budget_ms)
+        most = capacity(reports, budget_ms)
+        _console.print(as_table(reports, budget_ms))
+        _console.print(f"keeps {budget_ms:g} ms at the 99th percentile up to {most:.0f} requests a second")
+        found = {"budget_ms": budget_ms, "capacity": most, "reports": [report.as_dict() for report in reports]}
+        if plot is not None:
+            draw(reports, budget_ms, plot)
     if json is not None:
-        json.write_bytes(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2))
+        json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """An open-loop load test: requests leave at their appointed times however slow the answers are, as users' requests do.
 
 A closed loop would wait for a slow server and so hide its slowness; here latency counts from the time at which a
-request was meant to leave. Who asks, and what, follows Zipf's law over the users and requests of a log.
+request was meant to leave. Who asks, and what, follows Zipf's law over the users and requests of a log. How much a
+server can answer out of what it remembers is stated by the mix, and counted in the replies.
 """
 
 from __future__ import annotations
@@ -27,14 +28,16 @@ from retriever.interaction import Request
 from rewrite_service.converters import from_request
 from rewrite_service.errors import RewriteError
 from rewrite_service.pb import rewrite_pb2 as pb
-from rewrite_service.pb import rewrite_pb2_grpc
 
+_METHOD = f"/{pb.DESCRIPTOR.services_by_name['RewriteService'].full_name}/Rewrite"
 MAX_REQUESTS = 1_000_000
 MAX_SECONDS = 3600.0
 NOT_SENT = "NOT_SENT"
 """Stands among the error codes for requests that did not leave because too many were under way here."""
 
-_WARM_UP = 50
+REPEATED = 100
+"""Different requests of the mix of that name."""
+_WARM_UP = 200
 _MAX_UNDER_WAY = 4000
 _TIMER_S = 0.002  # event loops sleep in whole milliseconds; the rest is waited for by turning round
 
@@ -48,6 +51,16 @@ class Arrivals(StrEnum):
 
     POISSON = "poisson"
     FIXED = "fixed"
+
+
+class Mix(StrEnum):
+    """What is asked. USUAL: the log's requests, as of now. REPEATED: some few of them over and over within a moment, so
+    that the server remembers its decisions. FRESH: each text misspelt in a way that was never heard, so that the server
+    remembers nothing of it and, since it looks suspicious, goes the whole way."""
+
+    USUAL = "usual"
+    REPEATED = "repeated"
+    FRESH = "fresh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,7 @@ class LoadReport:
     `rate`, `achieved_rate`: requests a second, wanted and answered. `seconds`: until the last answer, at least the
     time asked for. `latency`: None where nothing was answered. `send_lag_p99_ms`: by how much requests left late; where
     it is near the latencies, this machine and not the server is what was measured. `errors`: by gRPC code.
-    `decisions`: rewrites by layer, passes by reason.
+    `decisions`: rewrites by layer, passes by reason. `remembered`: of the answers, how many the server had at hand.
     """
 
     target: str
@@ -80,6 +93,18 @@ class LoadReport:
     send_lag_p99_ms: float
     errors: dict[str, int] = field(default_factory=dict)
     decisions: dict[str, int] = field(default_factory=dict)
+    mix: Mix = Mix.USUAL
+    remembered: int = 0
+
+    def keeps(self, budget_ms: float) -> bool:
+        """Whether the server kept up: nearly all were answered, at the rate wanted, and 99 of 100 in the budget."""
+        wanted = self.sent + self.errors.get(NOT_SENT, 0)
+        return (
+            self.latency is not None
+            and self.latency.p99_ms <= budget_ms
+            and self.answered >= 0.99 * wanted
+            and self.achieved_rate >= 0.93 * wanted / self.seconds
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -93,6 +118,7 @@ class LoadReport:
         if self.latency:
             for name, value in asdict(self.latency).items():
                 table.add_row(name.removesuffix("_ms"), f"{value:.2f} ms")
+        table.add_row("mix", f"{self.mix}, {100 * self.remembered / max(1, self.answered):.0f} % remembered")
         table.add_row("left late (p99)", f"{self.send_lag_p99_ms:.2f} ms")
         for kind, counts in (("error", self.errors), ("decision", self.decisions)):
             for name, count in sorted(counts.items(), key=lambda item: -item[1]):
@@ -148,6 +174,28 @@ def pick(requests: Sequence[Request], count: int, rng: random.Random) -> list[Re
     return [rng.choices(ranked[user], cum_weights=weights[len(ranked[user])])[0] for user in chosen]
 
 
+def as_sent(
+    chosen: Sequence[Request], times: Sequence[float], mix: Mix, now_ms: int, rng: random.Random
+) -> list[bytes]:
+    """The messages of the requests `chosen`, to be sent `times` seconds from `now_ms`, milliseconds since 1970 UTC."""
+    out = []
+    for number, (request, offset) in enumerate(zip(chosen, times, strict=True)):
+        stamp = now_ms if mix is Mix.REPEATED else now_ms + int(1000 * offset)
+        query = misspelt(request.query, rng) if mix is Mix.FRESH else request.query
+        sent = replace(request, interaction_id=f"load-{now_ms}-{number}", timestamp_ms=stamp, query=query)
+        out.append(from_request(sent).SerializeToString())
+    return out
+
+
+def misspelt(text: str, rng: random.Random) -> str:
+    """The text with two letters, at random places, replaced by others."""
+    letters = list(text)
+    places = [i for i, letter in enumerate(letters) if letter.isalpha()]
+    for place in rng.sample(places, min(2, len(places))):
+        letters[place] = rng.choice([c for c in "abcdefghijklmnopqrstuvwxyz" if c != letters[place]])
+    return "".join(letters)
+
+
 def is_loopback(target: str) -> bool:
     """Whether a gRPC target (`host:port`, `[::1]:port`, `unix:path`) certainly is on this machine."""
     if target.startswith("unix:"):
@@ -177,6 +225,7 @@ def run_loadtest(
     requests: Sequence[Request],
     *,
     arrivals: Arrivals = Arrivals.POISSON,
+    mix: Mix = Mix.USUAL,
     timeout_s: float = 1.0,
     connections: int = 2,
     seed: int = 1,
@@ -192,10 +241,13 @@ def run_loadtest(
         raise LoadTestError(f"{target} is not on this machine; allow it with --allow-remote if it is yours to load")
     rng = random.Random(seed)
     times = schedule(rate, seconds, arrivals, rng)
+    if mix is Mix.REPEATED:
+        requests = pick(requests, REPEATED, rng)
     chosen = pick(requests, len(times), rng)
     now_ms = int(time.time() * 1000)
-    messages = {id(r): from_request(replace(r, timestamp_ms=now_ms)) for r in {id(c): c for c in chosen}.values()}
-    run = _Run(target, times, [messages[id(c)] for c in chosen], timeout_s)
+    # The same mix, but nothing of it comes again in the test unless the mix says so.
+    warming = as_sent(chosen[:_WARM_UP], times[:_WARM_UP], mix, now_ms - 3_600_000, rng)
+    run = _Run(target, times, as_sent(chosen, times, mix, now_ms, rng), warming, timeout_s, mix)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         elapsed_s = runner.run(run.go(max(1, connections)))
     return run.report(rate, max(seconds, elapsed_s))
@@ -205,9 +257,17 @@ class _Run:
     """The requests under way and what came of them."""
 
     def __init__(
-        self, target: str, times: Sequence[float], messages: Sequence[pb.RewriteRequest], timeout_s: float
+        self,
+        target: str,
+        times: Sequence[float],
+        messages: Sequence[bytes],
+        warming: Sequence[bytes],
+        timeout_s: float,
+        mix: Mix,
     ) -> None:
         self._target, self._times, self._messages, self._timeout_s = target, times, messages, timeout_s
+        self._warming = warming
+        self._mix, self._remembered = mix, 0
         self._latencies: list[float] = []
         self._lags: list[float] = []
         self._errors: Counter[str] = Counter()
@@ -219,7 +279,9 @@ class _Run:
         options = [("grpc.use_local_subchannel_pool", 1)]
         channels = [grpc.aio.insecure_channel(self._target, options=options) for _ in range(connections)]
         try:
-            calls = [rewrite_pb2_grpc.RewriteServiceStub(channel).Rewrite for channel in channels]
+            # The messages are bytes already: what they cost to make must not delay those that are due.
+            reply = pb.RewriteResponse.FromString
+            calls = [channel.unary_unary(_METHOD, lambda raw: raw, reply) for channel in channels]
             await self._warm_up(channels, calls)
             return await self._send_all(calls)
         finally:
@@ -231,7 +293,7 @@ class _Run:
                 await asyncio.gather(*(channel.channel_ready() for channel in channels))
         except TimeoutError:
             raise LoadTestError(f"nothing answers at {self._target}") from None
-        for number, message in enumerate(self._messages[:_WARM_UP]):
+        for number, message in enumerate(self._warming):
             try:
                 await calls[number % len(calls)](message, timeout=self._timeout_s)
             except grpc.aio.AioRpcError as error:
@@ -257,7 +319,7 @@ class _Run:
             await asyncio.wait(under_way)
         return time.perf_counter() - start
 
-    async def _ask(self, call: Any, message: pb.RewriteRequest, due: float) -> None:
+    async def _ask(self, call: Any, message: bytes, due: float) -> None:
         try:
             reply = await call(message, timeout=self._timeout_s)
         except grpc.aio.AioRpcError as error:
@@ -265,6 +327,7 @@ class _Run:
             return
         self._latencies.append(time.perf_counter() - due)
         self._decisions[reply.decision, reply.layer, reply.reason] += 1
+        self._remembered += "remembered" in reply.stage_us
 
     def report(self, rate: float, seconds: float) -> LoadReport:
         """`rate`: as wanted, a second. `seconds`: that the test took."""
@@ -287,4 +350,6 @@ class _Run:
             send_lag_p99_ms=round(1000 * percentile(lags, 0.99), 3) if lags else 0.0,
             errors={code: count for code, count in self._errors.items() if count},
             decisions=dict(decisions),
+            mix=self._mix,
+            remembered=self._remembered,
         )

@@ -29,7 +29,7 @@ from rewrite_service.servicer import SERVICE_NAME, RewriteServicer
 from rewrite_service.settings import Settings
 
 _HEALTH_NAMES = ("", SERVICE_NAME)
-_END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _QUIET_SECONDS = 0.1
 _FLUSH_SECONDS = 0.2
 _WORKER_SECONDS = 1.0
@@ -52,7 +52,7 @@ def serve(bundle: Path, settings: Settings) -> int:
         try:
             return runner.run(_Server(bundle, settings).run())
         finally:
-            for number in _END_SIGNALS:  # one that comes again changes nothing, and must not change the exit code
+            for number in END_SIGNALS:  # one that comes again changes nothing, and must not change the exit code
                 signal.signal(number, signal.SIG_IGN)
 
 
@@ -70,13 +70,14 @@ class _Server:
     def __init__(self, bundle: Path, settings: Settings) -> None:
         self._bundle = bundle
         self._settings = settings
-        self._log = structlog.get_logger().bind()
+        several = {"pid": os.getpid()} if settings.workers > 1 else {}
+        self._log = structlog.get_logger().bind(**several)
         self._stop = asyncio.Event()
 
     async def run(self) -> Exit:
         begun = time.monotonic()
         loop = asyncio.get_running_loop()
-        for number in _END_SIGNALS:
+        for number in END_SIGNALS:
             # Not the loop's own handlers, which end with the loop: the default would come back before the process ends.
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._stop.set))
         health = health_aio.HealthServicer()
@@ -106,7 +107,8 @@ class _Server:
     def _server(self, servicer: RewriteServicer, health: health_aio.HealthServicer) -> grpc.aio.Server:
         server = grpc.aio.server(
             options=[
-                ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, and should hear of it
+                # A second server on the port is a mistake, and should hear of it; workers share one.
+                ("grpc.so_reuseport", int(self._settings.workers > 1)),
                 ("grpc.max_receive_message_length", self._settings.max_message_bytes),
             ]
         )

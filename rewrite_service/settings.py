@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     port: int = Field(50051, ge=0, le=65535)
     """Port to serve on; 0 takes a free one and logs which."""
 
+    workers: int = Field(1, ge=1, le=256)
+    """Server processes on the port, one for each core to use; requests are dealt out among them by connection."""
+
     state_dir: Path = Path("var/state")
     """Folder of the embedded store, made where there is none, readable by its owner only."""
 

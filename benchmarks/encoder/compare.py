@@ -29,8 +29,8 @@ from retriever.training.recall import KS, recall
 from retriever.training.train import Order, Pairs, TrainSettings, train
 from rewrite_service.encoder_training import material
 
-SEEN = 4_800
-FEW = 1_600
+SEEN = 3_000
+FEW = 1_000
 PLAIN = TrainSettings(pairs_seen=SEEN)
 Variant = tuple[str, TrainSettings, int | None, nn.Module | None]
 

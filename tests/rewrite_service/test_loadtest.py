@@ -13,16 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever.interaction import Request
+from rewrite_service.load_sweep import as_table, capacity, plot, sweep
 from rewrite_service.loadtest import (
     Arrivals,
+    Latency,
+    LoadReport,
     LoadTestError,
+    Mix,
+    as_sent,
     is_loopback,
+    misspelt,
     percentile,
     pick,
     read_requests,
     run_loadtest,
     schedule,
 )
+from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.sample.generate import write
 
 
@@ -127,3 +134,76 @@ def test_errors_are_counted_by_code(server: RunningServer):
     too_long = _request("u", "x" * 1001)
     report = run_loadtest(server.address, rate=20, seconds=1, requests=[too_long], arrivals=Arrivals.FIXED)
     assert (report.errors, report.answered, report.latency) == ({"INVALID_ARGUMENT": 20}, 0, None)
+
+
+class TestMixes:
+    TIMES = (0.0, 0.5, 12.0)
+
+    def sent(self, mix: Mix) -> list[pb.RewriteRequest]:
+        chosen = [_request("u", "play the amazing spider man")] * 3
+        raw = as_sent(chosen, self.TIMES, mix, 1_000_000, random.Random(1))
+        return [pb.RewriteRequest.FromString(r) for r in raw]
+
+    def test_every_request_is_a_turn_of_its_own_at_its_own_time(self):
+        sent = self.sent(Mix.USUAL)
+        assert len({m.interaction_id for m in sent}) == 3
+        assert [m.timestamp_ms for m in sent] == [1_000_000, 1_000_500, 1_012_000]
+        assert {m.query for m in sent} == {"play the amazing spider man"}
+
+    def test_repeated_ones_are_of_one_moment(self):
+        assert {m.timestamp_ms for m in self.sent(Mix.REPEATED)} == {1_000_000}
+
+    def test_fresh_ones_were_never_heard(self):
+        assert len({m.query for m in self.sent(Mix.FRESH)} - {"play the amazing spider man"}) == 3
+
+    @given(st.text(max_size=30), st.integers())
+    def test_a_misspelling_changes_two_letters_at_most_and_no_length(self, text, seed):
+        other = misspelt(text, random.Random(seed))
+        assert len(other) == len(text) and sum(a != b for a, b in zip(text, other, strict=True)) == min(
+            2, sum(c.isalpha() for c in text)
+        )
+
+
+def test_the_mixes_do_what_they_say(server: RunningServer):
+    requests = read_requests(None)
+    remembered = {
+        mix: run_loadtest(server.address, 40, 3, requests, mix=mix, arrivals=Arrivals.FIXED).remembered for mix in Mix
+    }
+    assert remembered[Mix.FRESH] <= 2 and remembered[Mix.REPEATED] >= 90
+
+
+def _report(rate: float, p99: float, errors: int = 0, achieved: float | None = None) -> LoadReport:
+    sent = int(rate * 10)
+    answered = sent - errors
+    return LoadReport("t", rate, 10.0, sent, answered, achieved or answered / 10, Latency(1, 2, p99, 2 * p99), 0.1,
+                      {"UNAVAILABLE": errors} if errors else {})  # fmt: skip
+
+
+class TestSweep:
+    def test_it_finds_the_rate_at_which_the_budget_breaks(self):
+        asked = []
+
+        def server_that_bears_700(rate: float) -> LoadReport:
+            asked.append(rate)
+            return _report(rate, 5.0 if rate <= 700 else 60.0)
+
+        reports = sweep(server_that_bears_700, 100, 20.0)
+        assert [r.rate for r in reports] == sorted(asked) and len(asked) <= 9
+        assert 0.85 * 700 <= capacity(reports, 20.0) <= 700
+
+    def test_a_server_too_slow_from_the_first_has_no_capacity(self):
+        reports = sweep(lambda rate: _report(rate, 50.0), 100, 20.0)
+        assert len(reports) == 1 and capacity(reports, 20.0) == 0
+
+    @pytest.mark.parametrize("report", [_report(100, 25), _report(100, 5, errors=20), _report(100, 5, achieved=80)])
+    def test_slow_failing_and_falling_behind_is_not_keeping_up(self, report):
+        assert _report(100, 5).keeps(20.0) and not report.keeps(20.0)
+
+    def test_it_ends_where_nothing_breaks(self):
+        assert len(sweep(lambda rate: _report(rate, 1.0), 1, 20.0)) == 16
+
+    def test_table_and_plot(self, tmp_path):
+        reports = [_report(100, 5), _report(200, 30)]
+        assert as_table(reports, 20).row_count == 2
+        plot(reports, 20, tmp_path / "plot.svg")
+        assert (tmp_path / "plot.svg").read_text().startswith("<?xml")

@@ -18,7 +18,8 @@ with tempfile.TemporaryDirectory() as state:
     pipeline = open_pipeline(Path(sys.argv[1]), Settings(state_dir=Path(state)))
     print(pipeline.rewrite(Request("i", "ada", 1_770_000_000_000, "what's the weather in wilkerson")).reason)
     pipeline.close()
-heavy = {"torch", "transformers", "sentence_transformers", "sklearn", "pandas"} & set(sys.modules)
+# lightgbm itself imports scikit-learn and pandas where they are installed; it works without.
+heavy = {"torch", "transformers", "sentence_transformers", "retriever.training"} & set(sys.modules)
 assert not heavy, heavy
 """
 

@@ -1,0 +1,112 @@
+"""Servers to measure: ours, and a bare echo with the same library, each pinned to a core of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+SERVER_CORES, CLIENT_CORES = "0", "1"
+METHOD = "/rewrite.v1.RewriteService/Rewrite"
+
+
+def pin_client() -> None:
+    """Keeps this process off the server's core."""
+    os.sched_setaffinity(0, {int(core) for core in CLIENT_CORES.split(",")})
+
+
+@contextmanager
+def serving(
+    bundle: Path, cores: str = SERVER_CORES, port: int = 50100, **settings: object
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Our server with an empty store, warm; its address and process. `settings`: as of `rewrite_service.settings`."""
+    with tempfile.TemporaryDirectory(prefix="query-rewrite-bench-") as place:
+        environment = dict(os.environ) | {f"QUERY_REWRITE_{k.upper()}": str(v) for k, v in settings.items()}
+        command = ["taskset", "-c", cores, sys.executable, "-m", "rewrite_service.cli", "serve", "--bundle",
+                   str(bundle), "--port", str(port), "--state-dir", f"{place}/state"]  # fmt: skip
+        with open(f"{place}/log", "wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        try:
+            _wait(f"127.0.0.1:{port}", process, Path(place) / "log")
+            yield f"127.0.0.1:{port}", process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@contextmanager
+def echoing(cores: str = SERVER_CORES, port: int = 50110) -> Iterator[str]:
+    """A server that answers each call with the bytes it was sent, with the same event loop and library as ours."""
+    process = subprocess.Popen(["taskset", "-c", cores, sys.executable, "-m", "benchmarks.serving.servers", str(port)])
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            grpc.channel_ready_future(channel).result(30)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + 300
+    with grpc.insecure_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        while True:
+            if process.poll() is not None or time.monotonic() > end:
+                raise SystemExit(f"the server does not serve:\n{log.read_text()}")
+            try:
+                if stub.Check(health_pb2.HealthCheckRequest(), timeout=1).status == 1:
+                    return
+            except grpc.RpcError:
+                pass
+            time.sleep(0.02)
+
+
+def h2load(address: str, message: bytes, seconds: float = 5.0, in_flight: int = 16) -> float:
+    """Answers a second that a server gives to one gRPC message over and over, `in_flight` at a time, asked by h2load
+    (Debian: nghttp2-client), which knows nothing of gRPC: an independent client, and one that costs little."""
+    if shutil.which("h2load") is None:
+        raise SystemExit("h2load is not installed. Debian: apt-get install nghttp2-client")
+    with tempfile.NamedTemporaryFile() as body:
+        body.write(b"\0" + len(message).to_bytes(4, "big") + message)
+        body.flush()
+        command = ["taskset", "-c", CLIENT_CORES, "h2load", "--duration", str(seconds), "--warm-up-time", "1"]
+        command += ["-c", "1", "-m", str(in_flight), "-d", body.name]
+        command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"http://{address}{METHOD}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30)
+    answered = re.search(r"([\d.]+) req/s", done.stdout)
+    failed = re.search(r"(\d+) failed", done.stdout)
+    assert answered and failed and failed[1] == "0", done.stdout
+    return float(answered[1])
+
+
+async def _echo(port: int) -> None:
+    server = grpc.aio.server()
+
+    async def answer(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        return raw
+
+    service, method = METHOD[1:].split("/")
+    handler = grpc.method_handlers_generic_handler(service, {method: grpc.unary_unary_rpc_method_handler(answer)})
+    server.add_generic_rpc_handlers((handler,))
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_echo(int(sys.argv[1])))

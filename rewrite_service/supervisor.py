@@ -1,0 +1,129 @@
+"""Several server processes on one port: the kernel deals connections out among them (SO_REUSEPORT).
+
+Python runs one thread at a time, so a second core needs a second process. What is big is mapped from files, and so is
+in memory once; what is stored is shared. The supervisor itself serves nothing: it holds the port, starts the workers,
+starts anew those that die, and ends them all when it is told to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import structlog
+
+from rewrite_service.logs import configure_logging
+from rewrite_service.server import END_SIGNALS, Exit, serve
+from rewrite_service.settings import Settings
+
+_RESTART_PAUSE_S = 0.5
+_SETTLED_S = 5.0
+"""A worker that lived so long had started; one that ends sooner would only do so again."""
+_GRACE_S = 5.0
+"""Beyond the time for draining, before a worker that does not end is killed."""
+_PR_SET_PDEATHSIG = 1
+
+
+def supervise(bundle: Path, settings: Settings) -> int:
+    """Serves with `settings.workers` processes until SIGTERM or SIGINT. Returns the exit code (see `Exit`): the
+    workers' own where they end by themselves."""
+    configure_logging(settings)
+    log = structlog.get_logger().bind()
+    try:
+        holder = hold_port(settings.host, settings.port)
+    except OSError as error:
+        log.error(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; set another with --host and --port"
+        )
+        return Exit.ADDRESS
+    with holder:
+        bound = settings.model_copy(update={"port": holder.getsockname()[1]})
+        return _Supervisor(bundle, bound, log).run()
+
+
+def hold_port(host: str, port: int) -> socket.socket:
+    """A socket bound to the port, not listening, that other processes of this user may bind beside. Raises OSError,
+    also where anybody else has the port: a second server on it is a mistake, and should hear of it."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as alone:
+        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        alone.bind(address)
+        address = alone.getsockname()
+        alone.listen(1)  # two that only bind do not get in each other's way
+    held = socket.socket(family, kind, protocol)
+    try:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(address)
+    except OSError:
+        held.close()
+        raise
+    return held
+
+
+class _Supervisor:
+    def __init__(self, bundle: Path, settings: Settings, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._bundle, self._settings, self._log = bundle, settings, log
+        # Spawned, not forked: gRPC's threads do not survive a fork.
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: dict[int, tuple[BaseProcess, float]] = {}
+        self._stopping = False
+
+    def run(self) -> int:
+        for number in END_SIGNALS:
+            signal.signal(number, self._stop)
+        self._log.info("starting workers", workers=self._settings.workers, port=self._settings.port)
+        for number in range(self._settings.workers):
+            self._start(number)
+        while self._workers and not self._stopping:
+            wait([process.sentinel for process, _ in self._workers.values()], timeout=0.2)
+            for number, (process, started) in list(self._workers.items()):
+                if process.exitcode is None or self._stopping:
+                    continue
+                if time.monotonic() - started < _SETTLED_S and process.exitcode > 0:
+                    self._log.error("a worker cannot serve", worker=number, code=process.exitcode)
+                    self._end()
+                    return process.exitcode
+                self._log.error("a worker ended; starting another", worker=number, code=process.exitcode)
+                time.sleep(_RESTART_PAUSE_S)
+                self._start(number)
+        return self._end()
+
+    def _start(self, number: int) -> None:
+        process = self._context.Process(
+            target=_work, args=(self._bundle, self._settings, os.getpid()), name=f"worker-{number}"
+        )
+        process.start()
+        self._workers[number] = process, time.monotonic()
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _end(self) -> int:
+        """Lets the workers drain; kills those that do not. The greatest of their exit codes, 0 where all went well."""
+        for process, _ in self._workers.values():
+            if process.exitcode is None:
+                process.terminate()
+        end = time.monotonic() + self._settings.drain_seconds + _GRACE_S
+        for number, (process, _) in self._workers.items():
+            process.join(max(0.0, end - time.monotonic()))
+            if process.exitcode is None:
+                self._log.error("a worker does not end; it is killed", worker=number)
+                process.kill()
+                process.join()
+        self._log.info("workers stopped")
+        return max((Exit.FAILED if p.exitcode < 0 else p.exitcode for p, _ in self._workers.values()), default=Exit.OK)
+
+
+def _work(bundle: Path, settings: Settings, parent: int) -> None:
+    # Whatever happens to the supervisor, a kill -9 included, no worker stays behind.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        return
+    raise SystemExit(serve(bundle, settings))

@@ -1,0 +1,135 @@
+"""Decisions given again: to whom, for how long, and to nobody else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from retriever.interaction import Channel, Context, Interaction, Request
+from rewrite_service.bundle import encoder_of, open_bundle
+from rewrite_service.decision import Decision, Layer, Reason
+from rewrite_service.decision_cache import DecisionCache, key_of
+from rewrite_service.pipeline import Pipeline
+from rewrite_service.store.embedded import EmbeddedStore
+from tests.turns import turn
+
+BOTH = frozenset(Layer)
+SPAN_MS = 10_000
+NOON = 1_770_000_000_000
+BASE = Request(
+    "i1", "ann", NOON, "play go", Channel.VOICE, ("play goa",), 0.5,
+    Context("d1", "speaker", True, "kitchen", {"oven": "on"}, "en-US", "bath", "maine"),
+)  # fmt: skip
+PASS = Decision(None, Reason.LEAVE_IS_BETTER)
+
+
+def key(request: Request = BASE, revision: int = 3, layers: frozenset[Layer] = BOTH):
+    return key_of(request, revision, layers, SPAN_MS)
+
+
+def test_all_that_a_decision_depends_on_is_in_the_key() -> None:
+    changes = {
+        "user_id": "bob", "query": "play gone", "alternatives": ("play gob",), "channel": Channel.APP,
+        "asr_confidence": 0.6, "timestamp_ms": NOON + SPAN_MS,
+    }  # fmt: skip
+    context = {
+        "device_id": "d2", "device_type": "tv", "has_screen": False, "room": "den", "device_state": {"oven": "off"},
+        "locale": "en-GB", "city": "york", "state": "ohio",
+    }  # fmt: skip
+    others = [replace(BASE, **{name: value}) for name, value in changes.items()]
+    others += [replace(BASE, context=replace(BASE.context, **{name: value})) for name, value in context.items()]
+    keys = {key(), key(revision=4), key(layers=frozenset([Layer.GLOBAL])), *map(key, others)}
+    assert len(keys) == 3 + len(others)
+    # A field that is new must be thought of here, and in the key.
+    assert {f.name for f in fields(Request)} == {"interaction_id", "context", *changes}
+    assert {f.name for f in fields(Context)} == set(context)
+
+
+def test_what_the_pipeline_cannot_tell_apart_shares_a_key() -> None:
+    assert key() == key(replace(BASE, interaction_id="i2", timestamp_ms=NOON + 1))
+    assert key() == key(replace(BASE, query="Play  GO!"))
+
+
+def test_the_turn_that_asks_is_never_its_own_situation() -> None:
+    cache = DecisionCache(1 << 20)
+    cache.put(key(), PASS, {"i7", "i8"}, 20)
+    assert cache.get(key(), "i1") is PASS and cache.get(key(), "i7") is None
+
+
+def test_memory_is_bounded_and_what_was_asked_last_stays() -> None:
+    cache = DecisionCache(30_000)
+    for i in range(200):
+        cache.put(key(replace(BASE, user_id=f"u{i}")), PASS, (), 100)
+        cache.get(key(replace(BASE, user_id="u0")), "i1")
+        assert cache.nbytes <= 30_000
+    assert cache.get(key(replace(BASE, user_id="u0")), "i1") is PASS
+    assert cache.get(key(replace(BASE, user_id="u100")), "i1") is None
+    cache.put(key(replace(BASE, user_id="big")), PASS, (), 40_000)
+    assert cache.get(key(replace(BASE, user_id="big")), "i1") is None and cache.nbytes > 0, "the others stay"
+    for _ in range(50):
+        cache.put(key(), PASS, (), 100)
+    assert cache.nbytes <= 30_000, "the same again takes no more room"
+
+
+def test_many_threads_keep_the_account() -> None:
+    cache = DecisionCache(50_000)
+
+    def work(name: int) -> None:
+        for i in range(500):
+            cache.put(key(replace(BASE, user_id=f"{name}-{i % 7}")), PASS, (), 10)
+            cache.get(key(replace(BASE, user_id=f"{i % 3}-{i % 7}")), "i1")
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert 0 < cache.nbytes <= 50_000 and cache.hits + cache.misses == 2000
+
+
+@pytest.fixture
+def pipeline(bundle_dir: Path, tmp_path: Path) -> Iterator[Pipeline]:
+    bundle = open_bundle(bundle_dir, encoder_of(bundle_dir), 1 << 24)
+    made = Pipeline(bundle, EmbeddedStore(tmp_path), decision_cache_bytes=1 << 20, decision_cache_span_ms=SPAN_MS)
+    yield made
+    made.close()
+
+
+def asked(user: str = "ann", query: str = "play ago", at: int = NOON, number: int = 1) -> Request:
+    return Request(f"{user}-{number}", user, at, query)
+
+
+def told(user: str, query: str) -> Interaction:
+    made = turn(query, 0, "Play", user)
+    return replace(made, request=replace(made.request, timestamp_ms=NOON - 60_000))
+
+
+def test_a_decision_is_given_again_until_the_user_does_something(pipeline: Pipeline) -> None:
+    first = pipeline.rewrite(asked())
+    again = pipeline.remembered(asked(number=2))
+    assert again is not None and set(again.stage_us) == {"remembered"}
+    assert replace(again, stage_us={}) == replace(first, stage_us={})
+    pipeline.record([told("bob", "stop")])
+    assert pipeline.remembered(asked(number=3)) is not None, "what somebody else does changes nothing"
+    pipeline.record([told("ann", "stop")])
+    assert pipeline.remembered(asked(number=4)) is None, "a write is seen by the very next request"
+    pipeline.rewrite(asked(number=4))
+    assert pipeline.remembered(asked(number=5, at=NOON + SPAN_MS)) is None, "time goes on"
+
+
+def test_nobody_is_answered_with_anybody_elses_decision(pipeline: Pipeline) -> None:
+    pipeline.rewrite(asked("ann"))
+    assert pipeline.remembered(asked("bob")) is None and pipeline.remembered(asked("ann ")) is None
+
+
+def test_a_decision_made_with_less_than_all_is_not_remembered(pipeline: Pipeline) -> None:
+    late = pipeline.rewrite(asked(), deadline=0.0)
+    assert late.reason is Reason.OUT_OF_TIME and pipeline.remembered(asked()) is None
+    pipeline.rewrite(asked(), explain=True)
+    assert pipeline.remembered(asked()) is None
+    pipeline.rewrite(asked(), layers=frozenset([Layer.GLOBAL]))
+    assert pipeline.remembered(asked()) is None

@@ -1,0 +1,126 @@
+"""Several processes on one port: all serve, share what is stored, are replaced when they die, and end together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from conftest import Launch, RunningServer, a_request, a_turn
+
+from rewrite_service.pb import rewrite_pb2 as pb
+from rewrite_service.pb import rewrite_pb2_grpc
+from rewrite_service.server import Exit
+from rewrite_service.supervisor import hold_port
+
+WORKERS = 2
+
+
+def pids(server: RunningServer, event: str) -> list[int]:
+    return [line["pid"] for line in server.log() if line["event"].startswith(event) and "pid" in line]
+
+
+def until(reached, seconds: float = 60.0):
+    end = time.monotonic() + seconds
+    while not (value := reached()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return value
+
+
+@pytest.fixture(scope="module")
+def several(launch: Launch) -> RunningServer:
+    server = launch(workers=WORKERS)
+    until(lambda: len(pids(server, "listening")) >= WORKERS)
+    return server
+
+
+def ask(server: RunningServer, request: pb.RewriteRequest) -> pb.RewriteResponse:
+    """Over a connection of its own, so that any worker may get it."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(server.address, options=options) as channel:
+        return rewrite_pb2_grpc.RewriteServiceStub(channel).Rewrite(request, timeout=5)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_all_workers_serve_and_see_what_any_of_them_was_told(several: RunningServer) -> None:
+    turn = a_turn(user_id="wanda")
+    several.stub.Record(pb.RecordRequest(interactions=[turn]))
+    again = several.stub.Record(pb.RecordRequest(interactions=[turn]))
+    assert again.new_interactions == 0
+    for _ in range(24):
+        assert ask(several, a_request(user_id="wanda")).decision != pb.DECISION_UNSPECIFIED
+    served = until(lambda: set(pids(several, "rewrite")) if len(set(pids(several, "rewrite"))) == WORKERS else None)
+    assert len(served) == WORKERS
+
+
+def test_a_worker_that_dies_is_replaced_and_the_others_go_on(several: RunningServer) -> None:
+    time.sleep(max(0.0, 5.5))  # one that dies at once would end the server: that is another case
+    before = set(pids(several, "listening"))
+    os.kill(min(before), signal.SIGKILL)
+    until(lambda: len(set(pids(several, "listening"))) == WORKERS + 1)
+    assert any(line["event"].startswith("a worker ended") for line in several.log())
+    for _ in range(8):
+        assert ask(several, a_request()).decision != pb.DECISION_UNSPECIFIED
+
+
+def test_what_the_big_parts_take_is_taken_once(several: RunningServer) -> None:
+    """The bundle's arrays and indexes are mapped from the same files by all workers."""
+    for pid in [p for p in pids(several, "listening") if alive(p)]:
+        mapped = {line.split()[-1].rsplit("/", 1)[-1] for line in Path(f"/proc/{pid}/maps").read_text().splitlines()}
+        assert {"meaning.faiss", "sound.faiss", "vectors.npy", "said.values.npy"} <= mapped
+
+
+def test_they_end_together_on_sigterm(launch: Launch) -> None:
+    server = launch(workers=WORKERS)
+    until(lambda: len(pids(server, "listening")) >= WORKERS)
+    workers = set(pids(server, "listening"))
+    assert server.stop() == Exit.OK
+    assert not any(map(alive, workers)) and len(pids(server, "stopped")) == WORKERS
+
+
+def test_none_stays_behind_when_the_supervisor_is_killed(launch: Launch) -> None:
+    server = launch(workers=WORKERS)
+    until(lambda: len(pids(server, "listening")) >= WORKERS)
+    workers = set(pids(server, "listening"))
+    server.process.kill()
+    until(lambda: not any(map(alive, workers)), 20)
+
+
+def test_a_bundle_that_cannot_be_served_ends_all_with_its_code(tmp_path: Path) -> None:
+    from conftest import spawn
+
+    process = spawn(tmp_path / "none", tmp_path / "state", tmp_path / "log", workers=WORKERS)
+    assert process.wait(60) == Exit.BUNDLE
+
+
+def test_a_taken_port_is_said(several: RunningServer, bundle_dir: Path, tmp_path: Path) -> None:
+    from conftest import spawn
+
+    port = int(several.address.rsplit(":", 1)[1])
+    process = spawn(bundle_dir, tmp_path / "state", tmp_path / "log", port=port, workers=WORKERS)
+    assert process.wait(30) == Exit.ADDRESS
+    assert "cannot listen on" in (tmp_path / "log").read_text()
+
+
+def test_a_held_port_is_shared_with_those_who_share_and_nobody_else() -> None:
+    with hold_port("127.0.0.1", 0) as held:
+        address = held.getsockname()
+        with socket.socket() as other, pytest.raises(OSError):
+            other.bind(address)
+        with socket.socket() as worker:
+            worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            worker.bind(address)
+            worker.listen()
+            with pytest.raises(OSError):
+                hold_port(*address)
