@@ -81,6 +81,7 @@ class LoadReport:
     time asked for. `latency`: None where nothing was answered. `send_lag_p99_ms`: by how much requests left late; where
     it is near the latencies, this machine and not the server is what was measured. `errors`: by gRPC code.
     `decisions`: rewrites by layer, passes by reason. `remembered`: of the answers, how many the server had at hand.
+    `skipped`: stages that it left out.
     """
 
     target: str
@@ -95,6 +96,7 @@ class LoadReport:
     decisions: dict[str, int] = field(default_factory=dict)
     mix: Mix = Mix.USUAL
     remembered: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
 
     def keeps(self, budget_ms: float) -> bool:
         """Whether the server kept up: nearly all were answered, at the rate wanted, and 99 of 100 in the budget."""
@@ -120,7 +122,7 @@ class LoadReport:
                 table.add_row(name.removesuffix("_ms"), f"{value:.2f} ms")
         table.add_row("mix", f"{self.mix}, {100 * self.remembered / max(1, self.answered):.0f} % remembered")
         table.add_row("left late (p99)", f"{self.send_lag_p99_ms:.2f} ms")
-        for kind, counts in (("error", self.errors), ("decision", self.decisions)):
+        for kind, counts in (("error", self.errors), ("decision", self.decisions), ("skipped", self.skipped)):
             for name, count in sorted(counts.items(), key=lambda item: -item[1]):
                 table.add_row(f"{kind} {name}", str(count))
         return table
@@ -226,16 +228,16 @@ def run_loadtest(
     *,
     arrivals: Arrivals = Arrivals.POISSON,
     mix: Mix = Mix.USUAL,
-    timeout_s: float = 1.0,
+    timeout_s: float | None = 1.0,
     connections: int = 2,
     seed: int = 1,
     allow_remote: bool = False,
 ) -> LoadReport:
     """Sends requests at `rate` a second for `seconds`, and reports. Raises `LoadTestError`.
 
-    `requests`: what users ask, for instance those of a log; they are asked as of now. `timeout_s`: deadline of each,
-    in seconds, > 0. `connections`: 1 or more. `seed`: of the choice and of the times. Targets beyond this machine only
-    with `allow_remote`.
+    `requests`: what users ask, for instance those of a log; they are asked as of now. `timeout_s`: deadline of each, in
+    seconds, > 0; None: the server's own. `connections`: 1 or more. `seed`: of the choice and of the times. Targets
+    beyond this machine only with `allow_remote`.
     """
     if not allow_remote and not is_loopback(target):
         raise LoadTestError(f"{target} is not on this machine; allow it with --allow-remote if it is yours to load")
@@ -262,12 +264,13 @@ class _Run:
         times: Sequence[float],
         messages: Sequence[bytes],
         warming: Sequence[bytes],
-        timeout_s: float,
+        timeout_s: float | None,
         mix: Mix,
     ) -> None:
         self._target, self._times, self._messages, self._timeout_s = target, times, messages, timeout_s
         self._warming = warming
         self._mix, self._remembered = mix, 0
+        self._skipped: Counter[str] = Counter()
         self._latencies: list[float] = []
         self._lags: list[float] = []
         self._errors: Counter[str] = Counter()
@@ -328,6 +331,7 @@ class _Run:
         self._latencies.append(time.perf_counter() - due)
         self._decisions[reply.decision, reply.layer, reply.reason] += 1
         self._remembered += "remembered" in reply.stage_us
+        self._skipped.update(reply.skipped_stages)
 
     def report(self, rate: float, seconds: float) -> LoadReport:
         """`rate`: as wanted, a second. `seconds`: that the test took."""
@@ -352,4 +356,5 @@ class _Run:
             decisions=dict(decisions),
             mix=self._mix,
             remembered=self._remembered,
+            skipped=dict(self._skipped),
         )

@@ -41,7 +41,7 @@ FRAMES = (
     ("Weather", "will it rain in {} tomorrow"), ("Call", "call {}"), ("Navigate", "how far is it to {}"),
     ("Shopping", "add {} to my shopping list"), ("Alarm", "remind me of {} at seven"), ("Search", "who is {}"),
 )  # fmt: skip
-_ONSETS = ("b", "br", "c", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "r", "s", "sh", "st", "t")
+_ONSETS = ("b", "c", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "r", "s", "sh", "st", "t")
 _RHYMES = ("a", "an", "ar", "e", "el", "en", "er", "i", "in", "io", "o", "on", "or", "u", "um", "ay", "ee", "oa")
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,13 +28,18 @@ def pin_client() -> None:
 
 @contextmanager
 def serving(
-    bundle: Path, cores: str = SERVER_CORES, port: int = 50100, **settings: object
+    bundle: Path,
+    cores: str = SERVER_CORES,
+    port: int = 50100,
+    program: Sequence[str] = (sys.executable, "-m", "rewrite_service.cli"),
+    **settings: object,
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Our server with an empty store, warm; its address and process. `settings`: as of `rewrite_service.settings`."""
+    """Our server with an empty store, warm; its address and process. `program`: what takes the command line's words.
+    `settings`: as of `rewrite_service.settings`."""
     with tempfile.TemporaryDirectory(prefix="query-rewrite-bench-") as place:
         environment = dict(os.environ) | {f"QUERY_REWRITE_{k.upper()}": str(v) for k, v in settings.items()}
-        command = ["taskset", "-c", cores, sys.executable, "-m", "rewrite_service.cli", "serve", "--bundle",
-                   str(bundle), "--port", str(port), "--state-dir", f"{place}/state"]  # fmt: skip
+        command = ["taskset", "-c", cores, *program, "serve", "--bundle", str(bundle), "--port", str(port)]
+        command += ["--state-dir", f"{place}/state"]
         with open(f"{place}/log", "wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
