@@ -1,0 +1,105 @@
+"""What an uncached request costs beside its native parts, and where its time goes.
+
+Each request goes the whole way (no triage, no remembered vector) in this process, on one thread; then its native parts
+are run once more alone: tokenising and encoding, the searches of the indexes, the ranker's prediction. Thread CPU time,
+so that other work on the machine counts less.
+
+usage: python -m benchmarks.serving.native_parts BUNDLE LOG
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from benchmarks.quality.tables import keep, show
+from ranker.features import features
+from ranker.query_features import query_features
+from retriever.candidates import GLOBAL_K, PERSONAL_K
+from retriever.views import Views
+from rewrite_service.assemble import find_candidates, open_request
+from rewrite_service.bundle import encoder_of, open_bundle
+from rewrite_service.loadtest import misspelt, pick, read_requests
+from rewrite_service.pipeline import Pipeline, before
+from rewrite_service.stages import StageClock
+from rewrite_service.store.embedded import EmbeddedStore
+
+REQUESTS = 2000
+
+
+def timed(work: Callable[[], object]) -> tuple[float, object]:
+    """Milliseconds of this thread's CPU, and the result."""
+    began = time.thread_time_ns()
+    result = work()
+    return (time.thread_time_ns() - began) / 1e6, result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("log", type=Path, help="whose requests are asked")
+    asked = parser.parse_args()
+    faiss.omp_set_num_threads(1)
+    rng = random.Random(1)
+    requests = pick(read_requests(asked.log)[-20_000:], REQUESTS, rng)
+    rows: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as place:
+        encoder = encoder_of(asked.bundle)
+        bundle = open_bundle(asked.bundle, encoder, 1 << 24)
+        pipeline = Pipeline(bundle, EmbeddedStore(Path(place)))
+        pipeline.warm()
+        k = bundle.knowledge
+        for request in requests:
+            request = replace(request, query=misspelt(request.query, rng))
+            state = pipeline._users.load(request.user_id)
+            turns = before(state.recent, request)
+
+            def opening(request=request, turns=turns, state=state):  # the values of this round
+                made = open_request(request, turns, state.layer, k)
+                return made, query_features(made.x)
+
+            took: dict[str, float] = {}
+            took["query features"], (opened, of_query) = timed(opening)
+            took["triage"], _ = timed(lambda row=of_query: bundle.triage.win(row))
+            took["candidates, encoding included"], x = timed(lambda o=opened: find_candidates(o, k, StageClock()))
+            took["features"], vectors = timed(lambda x=x, row=of_query: features(x, row))
+            took["native: predict"], _ = timed(lambda v=vectors: bundle.model.predict(v))
+            query = x.query
+            took["native: tokenise, encode"], meaning = timed(lambda q=query: encoder.encode([q]))
+            views = Views(meaning, k.sound.encode([query]))
+            took["native: search"], _ = timed(
+                lambda v=views, own=state.layer: (own.index.search(v, PERSONAL_K), k.shared.index.search(v, GLOBAL_K))
+            )
+            rows.append(took)
+        pipeline.close()
+    names = list(rows[0])
+    columns = {name: np.array([row[name] for row in rows]) for name in names}
+    whole = sum(columns[n] for n in names if n not in ("native: tokenise, encode", "native: search"))
+    native = sum(columns[n] for n in names if n.startswith("native"))
+    columns["the whole way"], columns["sum of the native parts"] = whole, native
+    columns["where the query looks fine"] = columns["query features"] + columns["triage"]
+    table = {
+        name: {
+            "p50": round(float(np.median(c)), 3),
+            "p99": round(float(np.percentile(c, 99)), 3),
+            "mean": round(float(c.mean()), 3),
+        }
+        for name, c in columns.items()
+    }
+    rows_shown = [(name, *figures.values()) for name, figures in table.items()]
+    show(f"milliseconds of CPU, {REQUESTS} requests", ("", "p50", "p99", "mean"), rows_shown)
+    ratio = float(np.median(whole / native))
+    print(f"the whole way costs {ratio:.2f} times its native parts (median)")
+    keep("native-parts", {"milliseconds": table, "median_ratio": round(ratio, 3)})
+
+
+if __name__ == "__main__":
+    main()
