@@ -14,9 +14,18 @@ from rapidfuzz import fuzz, process
 
 from ranker.feature_input import FeatureInput
 from ranker.feature_names import NAMES, QUERY_FEATURES
-from ranker.query_features import NAN, habit_of, heard_besides, hours, in_situation, log1p, query_features
+from ranker.query_features import (
+    NAN,
+    habit_of,
+    heard_besides,
+    hours,
+    in_situation,
+    log1p,
+    query_features,
+    situation_names,
+    slot_values,
+)
 from retriever.candidates import Candidate
-from retriever.completion import gap_values
 from retriever.evidence import DAY_MS, HOUR_MS, success_rate
 from retriever.normalise import normalise, word_pairs
 from retriever.pronunciation import pronounce
@@ -45,14 +54,16 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
         repair_total = float(repairs[:, 0].sum())
     else:
         repairs, repair_total = np.zeros((len(texts), 2), np.float32), 0.0
-    values = [[normalise(v) for _, v in c.reading.slots] if c.reading is not None else [] for c in x.candidates]
+    known_values = [slot_values(c) for c in x.candidates]
+    values = [vs or [] for vs in known_values]
     flat = [v for vs in values for v in vs]
     value_counts = iter(x.shared.slot_value_counts(flat).tolist() if x.shared is not None else [NAN] * len(flat))
     answered = {normalise(v) for _, v in x.situation.answered.slots} if x.situation.answered else set()
     heard = set(values[0])
     meanings = _meanings(x)
     rarest = _rarest_pairs(x, texts)
-    ambient = list(gap_values(x.request.context, None).values())
+    ambient = situation_names(x.request)
+    unsaid = [name for name in ambient if name not in f" {x.query} "]
     query_words, query_sound = set(x.query.split()), sound_classes(x.query)
     sounds = [sound_classes(text) for text in texts]
     hearing = _hearing(x, texts, values)
@@ -63,8 +74,8 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
     )
     query_reading = x.candidates[0].reading
     rows = []
-    per_candidate = zip(x.candidates, sounds, values, repairs.tolist(), nearest, strict=True)
-    for c, sound, vs, (repaired, repair_people), (near_alternative, near_alternative_sound) in per_candidate:
+    per_candidate = zip(x.candidates, sounds, known_values, values, repairs.tolist(), nearest, strict=True)
+    for c, sound, known, vs, (repaired, repair_people), (near_alternative, near_alternative_sound) in per_candidate:
         counts = [next(value_counts) for _ in vs]
         words = c.text.split()
         new = [w for w in words if w not in query_words]
@@ -102,7 +113,7 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
                 *next(meanings),
                 *next(hearing),
                 c.agreement,
-                in_situation(c.reading, ambient),
+                in_situation(known, ambient),
                 next(rarest),
                 query_reading is not None and c.reading == query_reading,
                 c.reading is not None,
@@ -113,7 +124,7 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
                 sum(fuzz.partial_ratio(sound_classes(v), query_sound) for v in vs) / len(vs) / 100 if vs else NAN,
                 sum(v in heard for v in vs) / len(vs) if vs and query_reading is not None else NAN,
                 sum(v in answered for v in vs) / len(vs) if vs else NAN,
-                sum(f" {a} " in f" {c.text} " and f" {a} " not in f" {x.query} " for a in ambient),
+                sum(name in f" {c.text} " for name in unsaid),
                 c.text == x.situation.previous,
                 c.text in x.situation.failed_texts,
                 c.text == x.situation.answered_text,

@@ -6,7 +6,7 @@ Nothing is searched or encoded for them, so that they also tell whether a search
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from rapidfuzz import fuzz
@@ -15,7 +15,7 @@ from ranker.feature_input import FeatureInput
 from retriever.candidates import Candidate
 from retriever.completion import gap_values
 from retriever.evidence import HOUR_MS, success_rate
-from retriever.interaction import Channel, Interpretation
+from retriever.interaction import Channel, Request
 from retriever.normalise import normalise, word_pairs
 from retriever.personal_layer import Habit
 
@@ -65,7 +65,7 @@ def query_features(x: FeatureInput) -> np.ndarray:
         mine = (x.name.own_times, x.name.own_vain) if x.personal is not None else (NAN, NAN)
         name = (x.name.frames, *map(log1p, (x.name.people, x.name.times)), *map(log1p, mine))
     habit = habit_of(x, x.candidates[0])
-    ambient = gap_values(request.context, None).values()
+    ambient = situation_names(request)
     likeness = [fuzz.ratio(query, a) for a in alternatives]
     values = [
         len(words),
@@ -82,7 +82,7 @@ def query_features(x: FeatureInput) -> np.ndarray:
         NAN if x.personal is None else log1p(habit.successes if habit else 0.0),
         *own[:4],
         x.candidates[0].agreement,
-        in_situation(x.candidates[0].reading, ambient),
+        in_situation(slot_values(x.candidates[0]), ambient),
         own[4],
         s.previous_gap_s,
         float(s.previous_failed),
@@ -108,12 +108,22 @@ def hours(now_ms: int, then_ms: int) -> float:
     return max(0.0, (now_ms - then_ms) / HOUR_MS) if then_ms else NAN
 
 
-def in_situation(reading: Interpretation | None, ambient: Iterable[str]) -> float:
-    """How many of the situation's names (room, place, device that is on) the reading's values hold; NaN unknown."""
-    if reading is None:
+def slot_values(c: Candidate) -> list[str] | None:
+    """The values of what the candidate is expected to mean, in normal form; None where nobody knows what that is."""
+    return None if c.reading is None else [normalise(value) for _, value in c.reading.slots]
+
+
+def situation_names(request: Request) -> list[str]:
+    """Room, place, the device that is on: in normal form, with a space on either side."""
+    return [f" {name} " for name in gap_values(request.context, None).values()]
+
+
+def in_situation(values: Sequence[str] | None, names: Sequence[str]) -> float:
+    """How many of the situation's names the values hold; NaN where the values are not known."""
+    if values is None:
         return NAN
-    values = [f" {normalise(v)} " for _, v in reading.slots]
-    return float(sum(any(f" {a} " in v for v in values) for a in ambient))
+    held = f" {' | '.join(values)} "
+    return float(sum(name in held for name in names))
 
 
 def habit_of(x: FeatureInput, c: Candidate) -> Habit | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import secrets
 import sys
 import traceback
@@ -33,6 +34,8 @@ def configure_logging(settings: Settings, stream: BinaryIO | None = None) -> Non
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if settings.workers > 1:
+        shared.append(_with_pid)
     factory: structlog.BytesLoggerFactory | structlog.PrintLoggerFactory
     if settings.log_format == "json":
         render: structlog.typing.Processor = structlog.processors.JSONRenderer(serializer=orjson.dumps)
@@ -49,6 +52,12 @@ def configure_logging(settings: Settings, stream: BinaryIO | None = None) -> Non
     root = logging.getLogger()
     root.handlers[:] = [LibraryHandler(settings.log_texts)]
     root.setLevel(max(level, logging.WARNING))
+
+
+def _with_pid(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Says which of several workers the line is of."""
+    event["pid"] = os.getpid()
+    return event
 
 
 def printable(text: str) -> str:

@@ -70,8 +70,7 @@ class _Server:
     def __init__(self, bundle: Path, settings: Settings) -> None:
         self._bundle = bundle
         self._settings = settings
-        several = {"pid": os.getpid()} if settings.workers > 1 else {}
-        self._log = structlog.get_logger().bind(**several)
+        self._log = structlog.get_logger().bind()
         self._stop = asyncio.Event()
 
     async def run(self) -> Exit:
