@@ -52,6 +52,11 @@ class CachedEncoder:
                     self._vectors.popitem(last=False)
         return out
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, roughly."""
+        return len(self._vectors) * (4 * self._dimension + _OVERHEAD_BYTES)
+
     def __contains__(self, text: str) -> bool:
         return text in self._vectors
 

@@ -89,7 +89,8 @@ class Pipeline:
         """The decision for `request`, by `deadline` (`time.monotonic()` seconds; None: no limit). Never raises for a
         fault inside. `explain`: with candidates and contributions, which costs several times more. `layers`: those
         that may speak; the turns just before count as situation in any case."""
-        return self.decide(request, deadline, explain=explain, layers=layers)[0]
+        known = None if explain else self.remembered(request, deadline, layers)
+        return known or self.decide(request, deadline, explain=explain, layers=layers)[0]
 
     def decide(
         self,
@@ -107,16 +108,20 @@ class Pipeline:
             _log.error("rewrite failed", error=type(error).__name__)
             return self._pass(Reason.INTERNAL_ERROR, clock), None
 
-    def remembered(self, request: Request) -> Decision | None:
-        """The decision for a request that came a moment ago, if it is at hand: microseconds. Never raises."""
-        if self._decisions is None:
+    def remembered(
+        self, request: Request, deadline: float | None = None, layers: frozenset[Layer] = BOTH_LAYERS
+    ) -> Decision | None:
+        """The decision for a request that came a moment ago, if it is at hand: microseconds. None as well where the
+        store fails or is too slow for the deadline: the whole way will say so. Never raises."""
+        if self._decisions is None or not StageClock(deadline, self._costs).fits("recall", "recall"):
             return None
         began = time.perf_counter_ns()
         try:
-            key = key_of(request, self._store.revision(request.user_id), BOTH_LAYERS, self._span_ms)
-        except StoreError:  # the whole way will say so
+            with self._costs.timed("recall"):
+                revision = self._store.revision(request.user_id)
+        except StoreError:
             return None
-        found = self._decisions.get(key, request.interaction_id)
+        found = self._decisions.get(key_of(request, revision, layers, self._span_ms), request.interaction_id)
         if found is None:
             return None
         return replace(found, stage_us={"remembered": (time.perf_counter_ns() - began) // 1000})
@@ -152,6 +157,16 @@ class Pipeline:
         texts = ["what is the weather like today", *(shared.text_at(row).text for row in rows)]
         for i, text in enumerate(texts):
             self._decide(Request("warm-up", "", 1, text), StageClock(None, self._costs), i < 2, BOTH_LAYERS, False)
+
+    def cache_figures(self) -> dict[str, dict[str, int]]:
+        """Hits, misses and bytes of each cache since the start."""
+        k = self._bundle.knowledge
+        caches = {"text_vectors": k.meaning, "text_sounds": k.sound, "users": self._users, "decisions": self._decisions}
+        return {
+            name: {"hits": cache.hits, "misses": cache.misses, "bytes": cache.nbytes}
+            for name, cache in caches.items()
+            if cache is not None
+        }
 
     def close(self) -> None:
         self._loader.shutdown(wait=True, cancel_futures=True)
@@ -228,8 +243,9 @@ class Pipeline:
 
     def _load_quietly(self, user_id: str) -> None:
         try:
-            with self._costs.timed("load"):
-                self._users.load(user_id)
+            if self._users.cached(user_id) is None:
+                with self._costs.timed("load"):
+                    self._users.load(user_id)
         except Exception as error:
             _log.error("loading a user failed", error=type(error).__name__)
         finally:

@@ -7,6 +7,7 @@ the bundle is loaded and warmed, and only then the server is SERVING. SIGTERM an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -33,6 +34,7 @@ END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _QUIET_SECONDS = 0.1
 _FLUSH_SECONDS = 0.2
 _WORKER_SECONDS = 1.0
+_CACHES_EVERY_S = 60.0
 
 
 class Exit(IntEnum):
@@ -99,9 +101,16 @@ class _Server:
         if code is Exit.OK and not self._stop.is_set():
             await _set_health(health, health_pb2.HealthCheckResponse.SERVING)
             self._log.info(f"listening on {address}", address=address, seconds=round(time.monotonic() - begun, 3))
-            await self._stop.wait()
+            await self._serve_until_told(servicer)
         await self._drain(server, servicer, health)
         return code
+
+    async def _serve_until_told(self, servicer: RewriteServicer) -> None:
+        """Waits for the end, and says from time to time, and last, how the caches do."""
+        while not self._stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), _CACHES_EVERY_S)
+            self._log.info("caches", **servicer.cache_figures())
 
     def _server(self, servicer: RewriteServicer, health: health_aio.HealthServicer) -> grpc.aio.Server:
         server = grpc.aio.server(

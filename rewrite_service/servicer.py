@@ -84,6 +84,10 @@ class RewriteServicer:
         """Takes over the pipeline that `load` returns, loaded and warm, and begins to serve. Raises what it raises."""
         self._pipeline = await self._rewriter.run(load)
 
+    def cache_figures(self) -> dict[str, dict[str, int]]:
+        """Of the pipeline's caches; nothing before it is open."""
+        return {} if self._pipeline is None else self._pipeline.cache_figures()
+
     @property
     def under_way(self) -> int:
         return self._rewrites.inside + self._records.inside
@@ -181,11 +185,6 @@ class RewriteServicer:
         call.facts |= request_fields(request, log_texts)
         converted_us = call.elapsed_us()
         begun = time.monotonic()
-
-        if not explain and (known := pipeline.remembered(request)) is not None:
-            known.stage_us.update(convert=converted_us, total=call.elapsed_us())
-            call.facts |= decision_fields(known, log_texts)
-            return convert(known)
 
         def run() -> tuple[Decision, int]:
             queue_us = _us(begun)

@@ -62,6 +62,7 @@ class UserStates:
         self._states: OrderedDict[str, UserState] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
+        self.hits = self.misses = 0
 
     @property
     def nbytes(self) -> int:
@@ -73,15 +74,14 @@ class UserStates:
         with self._lock:
             state = self._states.get(user_id)
             if state is None or state.revision != revision:
+                self.misses += 1
                 return None
+            self.hits += 1
             self._states.move_to_end(user_id)
             return state
 
     def load(self, user_id: str) -> UserState:
-        """The user's state, made from bundle and store where it is not at hand."""
-        state = self.cached(user_id)
-        if state is not None:
-            return state
+        """The user's state, made anew from bundle and store: ask `cached` first."""
         # The revision first: turns written meanwhile are then seen too early, never too late.
         revision = self._store.revision(user_id)
         archived = self._archive.user(user_id)

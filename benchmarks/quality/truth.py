@@ -120,7 +120,7 @@ class Truth:
                 if isinstance(event, list):
                     store.append(event)
                     continue
-                user = states.load(event.user_id)
+                user = states.cached(event.user_id) or states.load(event.user_id)
                 made = assemble(
                     event, before(user.recent, event), user.layer if personal else None, knowledge, use_shared=shared
                 )

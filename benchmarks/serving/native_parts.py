@@ -59,7 +59,8 @@ def main() -> None:
         k = bundle.knowledge
         for request in requests:
             request = replace(request, query=misspelt(request.query, rng))
-            state = pipeline._users.load(request.user_id)
+            users = pipeline._users
+            state = users.cached(request.user_id) or users.load(request.user_id)
             turns = before(state.recent, request)
 
             def opening(request=request, turns=turns, state=state):  # the values of this round

@@ -133,3 +133,14 @@ def test_a_decision_made_with_less_than_all_is_not_remembered(pipeline: Pipeline
     assert pipeline.remembered(asked()) is None
     pipeline.rewrite(asked(), layers=frozenset([Layer.GLOBAL]))
     assert pipeline.remembered(asked()) is None
+
+
+def test_caches_tell_how_they_do(pipeline: Pipeline) -> None:
+    before = pipeline.cache_figures()
+    pipeline.rewrite(asked("zoe", "a text that nobody has said before"))
+    pipeline.remembered(asked("zoe", "a text that nobody has said before"))
+    after = pipeline.cache_figures()
+    assert set(after) == {"text_vectors", "text_sounds", "users", "decisions"}
+    assert after["decisions"]["hits"] == before["decisions"]["hits"] + 1
+    assert after["users"]["misses"] == before["users"]["misses"] + 1
+    assert after["users"]["bytes"] > before["users"]["bytes"]

@@ -42,9 +42,6 @@ class FaultyPipeline:
         self.deadlines.append(deadline)
         return self._rewrite(request)
 
-    def remembered(self, request: Any) -> None:
-        return None
-
     def record(self, turns: Any, feedback: Any = ()) -> int:
         return self._record()
 
