@@ -6,6 +6,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PORT ?= 50051
+TEXTS ?= 10000,100000,1000000
+USERS ?= 10000,100000,1000000
 HABITBENCH ?= ../shared/habitbench
 export HABITBENCH
 export PYTHON
@@ -22,7 +24,8 @@ BUILD_SOURCES := $(wildcard retriever/*.py retriever/weights/* ranker/*.py minin
   $(wildcard $(addprefix rewrite_service/,build.py bundle.py assemble.py examples.py learning.py people_archive.py))
 
 .PHONY: help setup run bundle test proto bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels \
-  bench-ablations bench-quality clean distclean
+  bench-ablations bench-quality bench-encoders bench-cross-encoder bench-capacity bench-native-parts bench-slow-parts \
+  bench-replacement bench-growth bench-serving clean distclean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +65,29 @@ bench-labels: $(RUN_READY) ## How right the mined labels are on HabitBench's dev
 
 bench-ablations: $(RUN_READY) ## What each part is worth on HabitBench (an hour), to benchmarks/results/ablations.json
 	$(BIN)/python -m benchmarks.quality.ablations
+
+bench-encoders: $(TEST_READY) ## What training the encoder brings, by loss, batch, depth and view (an hour)
+	$(BIN)/python -m benchmarks.encoder.compare
+
+bench-cross-encoder: $(TEST_READY) ## Whether a cross-encoder would help the ranker (half an hour)
+	$(BIN)/python -m benchmarks.encoder.cross
+
+bench-capacity: $(MANIFEST) ## What one core bears, and what of it is gRPC, to benchmarks/results/capacity.json
+	$(BIN)/python -m benchmarks.serving.capacity $(BUNDLE) $(LOG)
+
+bench-native-parts: $(MANIFEST) ## An uncached request beside its native parts
+	$(BIN)/python -m benchmarks.serving.native_parts $(BUNDLE) $(LOG)
+
+bench-slow-parts: $(MANIFEST) ## Whether the deadline is kept with a slow store and a slow encoder
+	$(BIN)/python -m benchmarks.serving.slow_parts $(BUNDLE) $(LOG)
+
+bench-replacement: $(LOG) ## What a full cache should drop
+	$(BIN)/python -m benchmarks.serving.replacement $(LOG)
+
+bench-growth: $(MANIFEST) ## Ten thousand to a million texts and users (hours; TEXTS=, USERS= for less)
+	$(BIN)/python -m benchmarks.serving.growth $(BUNDLE) --texts $(TEXTS) --users $(USERS)
+
+bench-serving: bench-capacity bench-native-parts bench-slow-parts bench-replacement bench-growth ## All tables of docs/performance.md
 
 bench-quality: bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels bench-ablations ## All tables of docs/quality.md
 
