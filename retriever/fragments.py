@@ -98,6 +98,7 @@ class Fragments:
         for frame in sorted(frames, key=lambda f: (-len(f.before) - len(f.after), -f.people, f.before, f.group)):
             self._by_first.setdefault(frame.before.split(" ", 1)[0], []).append(frame)
         self._patterns = sorted({frame.gaps for frame in frames})
+        self._fillable: dict[frozenset[str], list[str]] = {}
 
     @classmethod
     def build(
@@ -141,7 +142,7 @@ class Fragments:
         out: dict[tuple[str, str], Fragment] = {}
         for said, reading in served:
             in_words = {(frame.gaps, rest) for frame, rest in self.fitting(said)}
-            for gaps in self._patterns:
+            for gaps in self._patterns_for(frozenset(name for name, _ in reading.slots)):
                 text = spoken(gaps, reading)
                 if not text:
                     continue
@@ -153,6 +154,13 @@ class Fragments:
                     known = replace(known, readings=(*known.readings, reading))
                 out[gaps, text] = known
         return list(out.values())
+
+    def _patterns_for(self, slots: frozenset[str]) -> list[str]:
+        """The gaps that a meaning with these slots can fill."""
+        known = self._fillable.get(slots)
+        if known is None:
+            known = self._fillable[slots] = [gaps for gaps in self._patterns if named_slots(gaps) <= slots]
+        return known
 
     def save(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
