@@ -31,7 +31,7 @@ from rewrite_service.encoder_training import material
 
 SEEN = 3_000
 FEW = 1_000
-PLAIN = TrainSettings(pairs_seen=SEEN)
+PLAIN = TrainSettings(loss=Loss.CORPUS, batch=64, pairs_seen=SEEN)
 Variant = tuple[str, TrainSettings, int | None, nn.Module | None]
 
 

@@ -44,8 +44,8 @@ class TrainSettings:
     model knows of meaning. `warm_up`: share of the steps in which the learning rate rises; it falls in the others.
     `fisher_every`: steps between estimates of the trace of the Fisher information; 0: none."""
 
-    loss: Loss = Loss.CORPUS
-    batch: int = 64
+    loss: Loss = Loss.IN_BATCH
+    batch: int = 16
     pairs_seen: int = 20_000
     layers: int | None = None
     learning_rate: float = 3e-5
