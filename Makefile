@@ -24,7 +24,7 @@ BUILD_SOURCES := $(wildcard retriever/*.py retriever/weights/* ranker/*.py minin
   $(wildcard $(addprefix rewrite_service/,build.py bundle.py assemble.py examples.py learning.py people_archive.py))
 
 .PHONY: help setup run bundle test proto bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels \
-  bench-ablations bench-quality bench-encoders bench-cross-encoder bench-capacity bench-native-parts bench-slow-parts \
+  bench-ablations bench-quality bench-encoders bench-cross-encoder bench-capacity bench-native-parts bench-slow-parts bench-workers \
   bench-replacement bench-growth bench-serving clean distclean
 
 help: ## Say what there is
@@ -81,13 +81,16 @@ bench-native-parts: $(MANIFEST) ## An uncached request beside its native parts
 bench-slow-parts: $(MANIFEST) ## Whether the deadline is kept with a slow store and a slow encoder
 	$(BIN)/python -m benchmarks.serving.slow_parts $(BUNDLE) $(LOG)
 
+bench-workers: $(MANIFEST) ## What a second process brings on two cores
+	$(BIN)/python -m benchmarks.serving.workers $(BUNDLE) $(LOG)
+
 bench-replacement: $(LOG) ## What a full cache should drop
 	$(BIN)/python -m benchmarks.serving.replacement $(LOG)
 
 bench-growth: $(MANIFEST) ## Ten thousand to a million texts and users (hours; TEXTS=, USERS= for less)
 	$(BIN)/python -m benchmarks.serving.growth $(BUNDLE) --texts $(TEXTS) --users $(USERS)
 
-bench-serving: bench-capacity bench-native-parts bench-slow-parts bench-replacement bench-growth ## All tables of docs/performance.md
+bench-serving: bench-capacity bench-native-parts bench-slow-parts bench-workers bench-replacement bench-growth ## All tables of docs/performance.md
 
 bench-quality: bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels bench-ablations ## All tables of docs/quality.md
 

@@ -78,16 +78,24 @@ def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.02)
 
 
-def h2load(address: str, message: bytes, seconds: float = 5.0, in_flight: int = 16) -> float:
-    """Answers a second that a server gives to one gRPC message over and over, `in_flight` at a time, asked by h2load
-    (Debian: nghttp2-client), which knows nothing of gRPC: an independent client, and one that costs little."""
+def h2load(
+    address: str,
+    message: bytes,
+    seconds: float = 5.0,
+    in_flight: int = 16,
+    connections: int = 1,
+    cores: str = CLIENT_CORES,
+) -> float:
+    """Answers a second that a server gives to one gRPC message over and over, `in_flight` at a time over the
+    connections together, asked by h2load (Debian: nghttp2-client), which knows nothing of gRPC: an independent client,
+    and one that costs little."""
     if shutil.which("h2load") is None:
         raise SystemExit("h2load is not installed. Debian: apt-get install nghttp2-client")
     with tempfile.NamedTemporaryFile() as body:
         body.write(b"\0" + len(message).to_bytes(4, "big") + message)
         body.flush()
-        command = ["taskset", "-c", CLIENT_CORES, "h2load", "--duration", str(seconds), "--warm-up-time", "1"]
-        command += ["-c", "1", "-m", str(in_flight), "-d", body.name]
+        command = ["taskset", "-c", cores, "h2load", "--duration", str(seconds), "--warm-up-time", "1"]
+        command += ["-c", str(connections), "-m", str(max(1, in_flight // connections)), "-d", body.name]
         command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"http://{address}{METHOD}"]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30)
     answered = re.search(r"([\d.]+) req/s", done.stdout)
