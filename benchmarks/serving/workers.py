@@ -53,7 +53,8 @@ def main() -> None:
             for name, address in (("one worker", one), ("two workers", two)):
                 rates[name].append(h2load(address, message, connections=CONNECTIONS, cores=CORES))
     ratio = statistics.median(b / a for a, b in zip(*rates.values(), strict=True))
-    show("the whole way, answers a second", ("", "median"), [(n, round(statistics.median(r))) for n, r in rates.items()])
+    rows = [(name, round(statistics.median(rate))) for name, rate in rates.items()]
+    show("the whole way, answers a second", ("", "median"), rows)
     print(f"two workers on two cores, client included: {ratio:.2f} times one (median of {ROUNDS} pairs)")
     keep("workers", {"rates": rates, "median_ratio": round(ratio, 3)})
 
