@@ -16,8 +16,9 @@ from retriever.interaction import Request
 from retriever.normalise import normalise
 from rewrite_service.decision import Decision, Layer
 
-_BYTES_AN_ENTRY = 2600
-"""A key with its context, a decision with its stage times, and the links between; texts count besides."""
+_BYTES_AN_ENTRY = 1800
+"""The tuples of a key, a decision with its stage times, and the links between; texts count besides."""
+_BYTES_A_TEXT = 60
 
 
 def key_of(request: Request, revision: int, layers: frozenset[Layer], span_ms: int) -> Hashable:
@@ -35,6 +36,15 @@ def key_of(request: Request, revision: int, layers: frozenset[Layer], span_ms: i
         layers,
         request.timestamp_ms // span_ms,
     )
+
+
+def _size(request: Request, situation_ids: Collection[str], decision: Decision) -> int:
+    """Bytes of an entry, roughly: two for each character of what a caller may make long, and the rest."""
+    c = request.context
+    texts = [request.user_id, request.query, *request.alternatives, *situation_ids, decision.text or ""]
+    texts += [c.device_id, c.device_type, c.room, c.locale, c.city, c.state]
+    texts += [part for entry in c.device_state.items() for part in entry]
+    return _BYTES_AN_ENTRY + sum(_BYTES_A_TEXT + 2 * len(text) for text in texts)
 
 
 class DecisionCache:
@@ -62,10 +72,10 @@ class DecisionCache:
             self._entries.move_to_end(key)
             return found[0]
 
-    def put(self, key: Hashable, decision: Decision, situation_ids: Collection[str], text_bytes: int) -> None:
-        """Remembers a decision that nothing had to be left out for; the caller sees to that. `situation_ids`: of the
-        turns that it leant on. `text_bytes`: of the texts in the key."""
-        size = _BYTES_AN_ENTRY + text_bytes + 2 * len(decision.text or "")
+    def put(self, key: Hashable, request: Request, decision: Decision, situation_ids: Collection[str]) -> None:
+        """Remembers the decision for `request`, whose key is `key`. Only what nothing had to be left out for: the
+        caller sees to that. `situation_ids`: of the turns that it leant on."""
+        size = _size(request, situation_ids, decision)
         if size > self._max_bytes:
             return
         with self._lock:

@@ -138,8 +138,7 @@ class Pipeline:
         if self._decisions is None or state is None or decision.skipped or decision.candidates:
             return
         key = key_of(request, state.revision, layers, self._span_ms)
-        texts = len(request.user_id) + len(request.query) + sum(map(len, request.alternatives))
-        self._decisions.put(key, decision, {t.request.interaction_id for t in recent}, 2 * texts)
+        self._decisions.put(key, request, decision, {t.request.interaction_id for t in recent})
 
     def record(self, turns: Sequence[Interaction], feedback: Sequence[TurnFeedback] = ()) -> int:
         """Stores turns, then late feedback; durable on return, idempotent by interaction id. Returns how many turns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -25,14 +26,16 @@ class StageCosts:
         self._first = dict(first)
         self._runs: dict[str, deque[float]] = {name: deque(maxlen=WINDOW) for name in first}
         self._expected: dict[str, tuple[float, float]] = {}
+        self._lock = threading.Lock()
 
     def observe(self, stage: str, seconds: float, now: float | None = None) -> None:
         """Remembers a run of `stage`, one of those named at the beginning; of others nothing is kept."""
         runs = self._runs.get(stage)
         if runs is None:
             return
-        runs.append(seconds)
-        ordered = sorted(runs)
+        with self._lock:
+            runs.append(seconds)
+            ordered = sorted(runs)
         high = ordered[min(len(ordered) - 1, int(_HIGH * len(ordered)))]
         self._expected[stage] = high, time.monotonic() if now is None else now
 

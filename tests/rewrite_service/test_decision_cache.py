@@ -56,23 +56,46 @@ def test_what_the_pipeline_cannot_tell_apart_shares_a_key() -> None:
 
 def test_the_turn_that_asks_is_never_its_own_situation() -> None:
     cache = DecisionCache(1 << 20)
-    cache.put(key(), PASS, {"i7", "i8"}, 20)
+    cache.put(key(), BASE, PASS, {"i7", "i8"})
     assert cache.get(key(), "i1") is PASS and cache.get(key(), "i7") is None
+
+
+def put(cache: DecisionCache, **changes: object) -> None:
+    request = replace(BASE, **changes)
+    cache.put(key(request), request, PASS, ())
 
 
 def test_memory_is_bounded_and_what_was_asked_last_stays() -> None:
     cache = DecisionCache(30_000)
     for i in range(200):
-        cache.put(key(replace(BASE, user_id=f"u{i}")), PASS, (), 100)
+        put(cache, user_id=f"u{i}")
         cache.get(key(replace(BASE, user_id="u0")), "i1")
         assert cache.nbytes <= 30_000
     assert cache.get(key(replace(BASE, user_id="u0")), "i1") is PASS
     assert cache.get(key(replace(BASE, user_id="u100")), "i1") is None
-    cache.put(key(replace(BASE, user_id="big")), PASS, (), 40_000)
-    assert cache.get(key(replace(BASE, user_id="big")), "i1") is None and cache.nbytes > 0, "the others stay"
     for _ in range(50):
-        cache.put(key(), PASS, (), 100)
+        put(cache)
     assert cache.nbytes <= 30_000, "the same again takes no more room"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"query": "x" * 20_000},
+        {"user_id": "x" * 20_000},
+        {"alternatives": ("x" * 4000,) * 5},
+        {"context": Context(room="x" * 20_000)},
+        {"context": Context(device_state={f"lamp {i}": "x" * 1000 for i in range(20)})},
+    ],
+)
+def test_whatever_a_caller_makes_long_counts(changes: dict[str, object]) -> None:
+    cache = DecisionCache(30_000)
+    put(cache)
+    put(cache, **changes)
+    assert cache.get(key(replace(BASE, **changes)), "i1") is None and cache.get(key(), "i1") is PASS
+    long_ids = {"i" * 20_000}
+    cache.put(key(revision=9), BASE, PASS, long_ids)
+    assert cache.get(key(revision=9), "i1") is None
 
 
 def test_many_threads_keep_the_account() -> None:
@@ -80,7 +103,7 @@ def test_many_threads_keep_the_account() -> None:
 
     def work(name: int) -> None:
         for i in range(500):
-            cache.put(key(replace(BASE, user_id=f"{name}-{i % 7}")), PASS, (), 10)
+            put(cache, user_id=f"{name}-{i % 7}")
             cache.get(key(replace(BASE, user_id=f"{i % 3}-{i % 7}")), "i1")
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
