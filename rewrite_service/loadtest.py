@@ -248,7 +248,8 @@ def run_loadtest(
     chosen = pick(requests, len(times), rng)
     now_ms = int(time.time() * 1000)
     # The same mix, but nothing of it comes again in the test unless the mix says so.
-    warming = as_sent(chosen[:_WARM_UP], times[:_WARM_UP], mix, now_ms - 3_600_000, rng)
+    earlier_ms = now_ms if mix is Mix.REPEATED else now_ms - 3_600_000
+    warming = as_sent(chosen[:_WARM_UP], times[:_WARM_UP], mix, earlier_ms, rng)
     run = _Run(target, times, as_sent(chosen, times, mix, now_ms, rng), warming, timeout_s, mix)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         elapsed_s = runner.run(run.go(max(1, connections)))

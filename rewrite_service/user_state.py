@@ -20,6 +20,8 @@ from rewrite_service.store.base import Store
 RECENT_TURNS = 8
 """Turns kept at hand for the situation of the next request."""
 _BYTES_A_TURN = 2000
+_BYTES_A_USER = 3000
+"""Of a user of whom nothing is known: anybody can ask as many such users as they like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class UserState:
 
     @property
     def nbytes(self) -> int:
-        return self.layer.nbytes + _BYTES_A_TURN * len(self.recent)
+        return _BYTES_A_USER + self.layer.nbytes + _BYTES_A_TURN * len(self.recent)
 
 
 def merge_turns(archived: list[Interaction], stored: list[Interaction]) -> list[Interaction]:
