@@ -24,7 +24,7 @@ BUILD_SOURCES := $(wildcard retriever/*.py retriever/weights/* ranker/*.py minin
   $(wildcard $(addprefix rewrite_service/,build.py bundle.py assemble.py examples.py learning.py people_archive.py))
 
 .PHONY: help setup run bundle test proto bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels \
-  bench-ablations bench-quality bench-encoders bench-cross-encoder bench-capacity bench-native-parts bench-slow-parts bench-workers \
+  bench-ablations bench-quality bench-encoders bench-cross-encoder bench-capacity bench-echo bench-native-parts bench-slow-parts bench-workers \
   bench-replacement bench-growth bench-serving clean distclean
 
 help: ## Say what there is
@@ -75,6 +75,9 @@ bench-cross-encoder: $(TEST_READY) ## Whether a cross-encoder would help the ran
 bench-capacity: $(MANIFEST) ## What one core bears, and what of it is gRPC, to benchmarks/results/capacity.json
 	$(BIN)/python -m benchmarks.serving.capacity $(BUNDLE) $(LOG)
 
+bench-echo: $(MANIFEST) ## A remembered decision beside a bare gRPC echo (h2load: Debian's nghttp2-client)
+	$(BIN)/python -m benchmarks.serving.echo $(BUNDLE) $(LOG)
+
 bench-native-parts: $(MANIFEST) ## An uncached request beside its native parts
 	$(BIN)/python -m benchmarks.serving.native_parts $(BUNDLE) $(LOG)
 
@@ -90,7 +93,7 @@ bench-replacement: $(LOG) ## What a full cache should drop
 bench-growth: $(MANIFEST) ## Ten thousand to a million texts and users (hours; TEXTS=, USERS= for less)
 	$(BIN)/python -m benchmarks.serving.growth $(BUNDLE) --texts $(TEXTS) --users $(USERS)
 
-bench-serving: bench-capacity bench-native-parts bench-slow-parts bench-workers bench-replacement bench-growth ## All tables of docs/performance.md
+bench-serving: bench-capacity bench-echo bench-native-parts bench-slow-parts bench-workers bench-replacement bench-growth ## All tables of docs/performance.md
 
 bench-quality: bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels bench-ablations ## All tables of docs/quality.md
 

@@ -81,7 +81,7 @@ def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
 def h2load(
     address: str,
     message: bytes,
-    seconds: float = 5.0,
+    seconds: int = 5,
     in_flight: int = 16,
     connections: int = 1,
     cores: str = CLIENT_CORES,
