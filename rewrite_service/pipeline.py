@@ -155,7 +155,8 @@ class Pipeline:
         rows = range(0, len(shared), max(1, len(shared) // WARM_UP_TEXTS))
         texts = ["what is the weather like today", *(shared.text_at(row).text for row in rows)]
         for i, text in enumerate(texts):
-            self._decide(Request("warm-up", "", 1, text), StageClock(None, self._costs), i < 2, BOTH_LAYERS, False)
+            # No costs are learned of it: the first time is not like those after it.
+            self._decide(Request("warm-up", "", 1, text), StageClock(), i < 2, BOTH_LAYERS, False)
 
     def cache_figures(self) -> dict[str, dict[str, int]]:
         """Hits, misses and bytes of each cache since the start."""
@@ -175,7 +176,7 @@ class Pipeline:
         self, request: Request, clock: StageClock, explain: bool, layers: frozenset[Layer], triage: bool = True
     ) -> tuple[Decision, Candidate | None]:
         """`triage`: whether to stop where the query looks fine."""
-        if not clock.fits("rank", "query", *_TO_RANK):
+        if not clock.fits("rank", "query"):  # which may be all that is needed
             return self._pass(Reason.OUT_OF_TIME, clock), None
         with clock.stage("personal"):
             state = self._state(request.user_id, clock)
@@ -218,7 +219,7 @@ class Pipeline:
         """The user's state; None where it cannot be had in time, or the store fails. A load that would not fit the
         deadline goes on in the background, for the next request."""
         try:
-            if not clock.fits("personal", "recall", "query", *_TO_RANK):
+            if not clock.fits("personal", "recall", "query"):
                 self._load_later(user_id)
                 return None
             with self._costs.timed("recall"):

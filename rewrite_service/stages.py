@@ -8,18 +8,19 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-WINDOW = 32
+WINDOW = 9
 """Runs of a stage that are remembered."""
-_HIGH = 0.9
 _FORGET_S = 1.0
-"""A stage that was not run for so long is expected to cost half as much, and half again: whatever made it slow may be
-over, and one request a second or so tries."""
+"""A stage that was not run for so long is expected to cost half as much, and half again, and its next run alone then
+counts: whatever made it slow may be over."""
 
 
 class StageCosts:
-    """What each stage costs, in seconds: the 90th percentile of its last runs. Shared by all requests, thread-safe.
+    """What each stage costs, in seconds: the median of its last runs. Shared by all requests, thread-safe.
 
-    `first`: what to expect of a stage that has not run yet.
+    The median, not a high quantile: a request that then is late is answered in time all the same (`Worker`), while one
+    that is not tried for fear of the worst case has no answer for certain. `first`: what to expect of a stage that has
+    not run yet.
     """
 
     def __init__(self, first: Mapping[str, float]) -> None:
@@ -33,11 +34,13 @@ class StageCosts:
         runs = self._runs.get(stage)
         if runs is None:
             return
+        now = time.monotonic() if now is None else now
         with self._lock:
+            known = self._expected.get(stage)
+            if known is not None and now - known[1] > _FORGET_S:
+                runs.clear()
             runs.append(seconds)
-            ordered = sorted(runs)
-        high = ordered[min(len(ordered) - 1, int(_HIGH * len(ordered)))]
-        self._expected[stage] = high, time.monotonic() if now is None else now
+            self._expected[stage] = sorted(runs)[len(runs) // 2], now
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -53,9 +56,9 @@ class StageCosts:
         known = self._expected.get(stage)
         if known is None:
             return self._first[stage]
-        high, at = known
+        usual, at = known
         silent = (time.monotonic() if now is None else now) - at
-        return high if silent <= _FORGET_S else high * 0.5 ** (silent / _FORGET_S - 1)
+        return usual if silent <= _FORGET_S else usual * 0.5 ** (silent / _FORGET_S - 1)
 
 
 class StageClock:

@@ -16,35 +16,43 @@ def test_what_has_not_run_costs_what_was_said_first() -> None:
 
 
 @given(st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=3 * WINDOW))
-def test_the_expectation_is_a_high_quantile_of_the_last_runs(seconds: list[float]) -> None:
+def test_the_expectation_is_the_median_of_the_last_runs(seconds: list[float]) -> None:
     costs = StageCosts({"load": 0.01})
     for taken in seconds:
         costs.observe("load", taken, now=5.0)
     last = sorted(seconds[-WINDOW:])
-    assert costs.expected("load", now=5.0) == last[min(len(last) - 1, int(0.9 * len(last)))]
+    assert costs.expected("load", now=5.0) == last[len(last) // 2]
 
 
 def test_a_stage_that_turns_slow_is_known_as_such_within_a_few_runs() -> None:
     costs = StageCosts({"load": 0.01})
     for _ in range(200):
         costs.observe("load", 0.002, now=1.0)
-    for slow in range(1, WINDOW):  # noqa: B007
+    needed = 0
+    while costs.expected("load", now=1.0) < 0.2:
         costs.observe("load", 0.2, now=1.0)
-        if costs.expected("load", now=1.0) == 0.2:
-            break
-    assert slow <= 4
+        needed += 1
+    assert needed <= 5
 
 
-def test_what_was_slow_is_tried_again_after_a_while_and_then_forgotten() -> None:
+def test_one_slow_run_is_no_reason_to_leave_a_stage_out() -> None:
+    costs = StageCosts({"load": 0.01})
+    for taken in (0.002, 0.002, 0.002, 0.5):
+        costs.observe("load", taken, now=1.0)
+    assert costs.expected("load", now=1.0) == 0.002
+
+
+def test_what_was_slow_is_tried_again_after_a_while_and_one_quick_run_settles_it() -> None:
     costs = StageCosts({"load": 0.01})
     for _ in range(WINDOW):
         costs.observe("load", 0.2, now=100.0)
     assert costs.expected("load", now=100.9) == 0.2
     waits = [costs.expected("load", now=100.0 + s) for s in range(1, 8)]
     assert waits == sorted(waits, reverse=True) and waits[-1] < 0.01
-    for _ in range(WINDOW):
-        costs.observe("load", 0.002, now=110.0)
-    assert costs.expected("load", now=110.0) == 0.002
+    costs.observe("load", 0.002, now=107.0)
+    assert costs.expected("load", now=107.0) == 0.002
+    costs.observe("load", 0.2, now=120.0)
+    assert costs.expected("load", now=120.0) == 0.2, "and one slow run as well"
 
 
 def test_stages_fit_while_they_end_in_time() -> None:
