@@ -34,7 +34,7 @@ from rewrite_service.loadtest import Mix, run_loadtest
 
 NOON_MS = 1_767_614_400_000
 TURNS_A_USER = 2
-RATE, SECONDS = 100.0, 10.0
+RATE, SECONDS = 50.0, 10.0
 FRAMES = (
     ("PlayMusic", "play {} by the river"), ("PlayMusic", "play {}"), ("PlayMusic", "put on {} please"),
     ("PlayVideo", "watch the movie {}"), ("PlayVideo", "show me {} on the tv"), ("Weather", "what's the weather in {}"),
