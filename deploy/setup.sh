@@ -66,6 +66,14 @@ fi
 
 extra=""
 [ "${1:-}" = test ] && extra="[test,train]"
+# Tests of training need torch. Its build without CUDA, where it can be had: the other one is gigabytes.
+if [ -n "$extra" ] && ! .venv/bin/python -c 'import torch' 2>/dev/null; then
+  torch=$(sed -n 's/^ *"\(torch==[^"]*\)",/\1/p' pyproject.toml)
+  echo "set-up: installing $torch for the CPU"
+  .venv/bin/python -m pip install --disable-pip-version-check --quiet --retries 0 --timeout 30 --no-deps \
+    --index-url https://download.pytorch.org/whl/cpu "$torch" || echo "set-up: not there; taking what the index has"
+fi
+
 echo "set-up: installing query-rewrite$extra and the libraries it pins"
 .venv/bin/python -m pip install --disable-pip-version-check --quiet --editable ".$extra"
 

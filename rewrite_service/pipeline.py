@@ -44,7 +44,7 @@ FIRST_COSTS_S = {
 }  # fmt: skip
 """What to expect of a stage before it has run, in seconds; a stage that does not fit the deadline is skipped."""
 _TO_RANK = ("retrieve", "features", "predict")
-WARM_UP_TEXTS = 150
+WARM_UP_TEXTS, WARM_UP_USERS = 150, 5
 MAX_LOADING = 256
 """Users waiting to be loaded in the background."""
 
@@ -149,14 +149,17 @@ class Pipeline:
         return new
 
     def warm(self) -> None:
-        """Runs each part on some of the bundle's own texts, so that no user waits for a first time: native libraries
-        are loaded, and the pronunciations of the usual words are known."""
+        """Runs each part on some of the bundle's own texts and users, so that nobody waits for a first time: native
+        libraries are loaded, code has run once, the pronunciations of the usual words are known. No user is kept."""
         shared = self._bundle.knowledge.shared
         rows = range(0, len(shared), max(1, len(shared) // WARM_UP_TEXTS))
         texts = ["what is the weather like today", *(shared.text_at(row).text for row in rows)]
         for i, text in enumerate(texts):
             # No costs are learned of it: the first time is not like those after it.
             self._decide(Request("warm-up", "", 1, text), StageClock(), i < 2, BOTH_LAYERS, False)
+        passing = UserStates(self._bundle.people, self._store, self._bundle.knowledge, 0)
+        for user in self._bundle.people.some(WARM_UP_USERS):
+            passing.load(user)
 
     def cache_figures(self) -> dict[str, dict[str, int]]:
         """Hits, misses and bytes of each cache since the start."""

@@ -6,6 +6,7 @@ import tracemalloc
 from pathlib import Path
 
 from rewrite_service.bundle import encoder_of, open_bundle
+from rewrite_service.pipeline import Pipeline
 from rewrite_service.store.embedded import EmbeddedStore
 from rewrite_service.user_state import UserStates
 
@@ -29,3 +30,15 @@ def test_users_whom_nobody_knows_count_for_what_they_take(bundle_dir: Path, tmp_
         assert small.nbytes <= 100_000
     assert small.cached("stranger 499") is not None and small.cached("stranger 0") is None
     store.close()
+
+
+def test_warming_up_keeps_no_user(bundle_dir: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(bundle_dir, encoder_of(bundle_dir), 1 << 24)
+    ids = bundle.people.some(3)
+    assert len(set(ids)) == 3 and all(bundle.people.user(user).turns for user in ids)
+    assert len(bundle.people.some(10**9)) == len(bundle.people)
+    pipeline = Pipeline(bundle, EmbeddedStore(tmp_path), decision_cache_bytes=1 << 20)
+    pipeline.warm()
+    known = pipeline.cache_figures()["users"]["bytes"]
+    assert known <= 3000, "at most the nobody whom the texts were asked for"
+    pipeline.close()
