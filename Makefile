@@ -24,7 +24,7 @@ BUILD_SOURCES := $(wildcard retriever/*.py retriever/weights/* ranker/*.py minin
   $(wildcard $(addprefix rewrite_service/,build.py bundle.py assemble.py examples.py learning.py people_archive.py))
 
 .PHONY: help setup run bundle test proto bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels \
-  bench-ablations bench-quality bench-encoders bench-cross-encoder bench-capacity bench-echo bench-native-parts bench-slow-parts bench-workers \
+  bench-ablations bench-quality bench-listeners bench-encoders bench-cross-encoder bench-capacity bench-echo bench-native-parts bench-slow-parts bench-workers \
   bench-replacement bench-growth bench-serving clean distclean
 
 help: ## Say what there is
@@ -65,6 +65,9 @@ bench-labels: $(RUN_READY) ## How right the mined labels are on HabitBench's dev
 
 bench-ablations: $(RUN_READY) ## What each part is worth on HabitBench (an hour), to benchmarks/results/ablations.json
 	$(BIN)/python -m benchmarks.quality.ablations
+
+bench-listeners: $(RUN_READY) ## Whether it helps to know what people like this one like (ten minutes)
+	$(BIN)/python -m benchmarks.quality.listeners
 
 bench-encoders: $(TEST_READY) ## What training the encoder brings, by loss, batch, depth and view (an hour)
 	$(BIN)/python -m benchmarks.encoder.compare
