@@ -139,9 +139,7 @@ def train_encoder(
         from retriever.training.train import Order, TrainSettings
         from rewrite_service.encoder_training import train_encoder as run
     except ModuleNotFoundError as error:
-        _console.print(
-            f"error: train-encoder needs {error.name}: pip install 'query-rewrite\\[train]'", style=None, soft_wrap=True
-        )
+        print(f"error: train-encoder needs {error.name}: pip install 'query-rewrite[train]'", file=sys.stderr)
         raise typer.Exit(1) from None
     given = {
         "loss": _one_of(Loss, loss, "--loss"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -105,3 +106,12 @@ def test_a_log_without_repairs_is_refused(tmp_path: Path) -> None:
     log.write_text(json.dumps({"interaction_id": "1", "user_id": "ann", "timestamp_ms": 1, "query": "stop"}) + "\n")
     done = run(*command(log, tmp_path / "encoder"))
     assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: "), done.stderr
+
+
+def test_without_the_extra_it_says_what_to_install(small_log: Path, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('no torch', name='torch')")
+    environment = dict(os.environ) | {"PYTHONPATH": str(tmp_path)}
+    asked = command(small_log, tmp_path / "encoder")
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 1
+    assert done.stderr == "error: train-encoder needs torch: pip install 'query-rewrite[train]'\n"
