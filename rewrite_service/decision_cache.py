@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass
 
-from retriever.interaction import Request
+from retriever.interaction import Interaction, Request
 from retriever.normalise import normalise
 from rewrite_service.decision import Decision, Layer
 
@@ -47,6 +48,17 @@ def _size(request: Request, situation_ids: Collection[str], decision: Decision) 
     return _BYTES_AN_ENTRY + sum(_BYTES_A_TEXT + 2 * len(text) for text in texts)
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """`situation_ids`, `situation_ms`: of the turns that the decision leant on, the latest of their times. `size`: in
+    bytes."""
+
+    decision: Decision
+    situation_ids: Collection[str]
+    situation_ms: int
+    size: int
+
+
 class DecisionCache:
     """Bounded in bytes; least recently asked first out. Thread-safe.
 
@@ -56,32 +68,37 @@ class DecisionCache:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes, self.nbytes = max_bytes, 0
-        self._entries: OrderedDict[Hashable, tuple[Decision, Collection[str], int]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._lock = threading.Lock()
         self.hits = self.misses = 0
 
-    def get(self, key: Hashable, interaction_id: str) -> Decision | None:
-        """The decision under `key`. A turn is never its own situation: where the decision leant on the very turn that
-        asks now, it is none for this request."""
+    def get(self, key: Hashable, request: Request) -> Decision | None:
+        """The decision under `key`, which is that of `request`. None where it leant on a turn that is none of this
+        request's situation: the very turn that asks now, or one that came later."""
         with self._lock:
             found = self._entries.get(key)
-            if found is None or interaction_id in found[1]:
+            if (
+                found is None
+                or request.interaction_id in found.situation_ids
+                or request.timestamp_ms < found.situation_ms
+            ):
                 self.misses += 1
                 return None
             self.hits += 1
             self._entries.move_to_end(key)
-            return found[0]
+            return found.decision
 
-    def put(self, key: Hashable, request: Request, decision: Decision, situation_ids: Collection[str]) -> None:
-        """Remembers the decision for `request`, whose key is `key`. Only what nothing had to be left out for: the
-        caller sees to that. `situation_ids`: of the turns that it leant on."""
-        size = _size(request, situation_ids, decision)
+    def put(self, key: Hashable, request: Request, decision: Decision, situation: Sequence[Interaction]) -> None:
+        """Remembers the decision for `request`, whose key is `key`. Only what nothing had to be left out for, no turn
+        of the user either: the caller sees to that. `situation`: the turns that it leant on."""
+        ids = frozenset(turn.request.interaction_id for turn in situation)
+        since = max((turn.request.timestamp_ms for turn in situation), default=0)
+        size = _size(request, ids, decision)
         if size > self._max_bytes:
             return
         with self._lock:
             old = self._entries.pop(key, None)
-            self.nbytes += size - (old[2] if old else 0)
-            self._entries[key] = decision, situation_ids, size
+            self.nbytes += size - (old.size if old else 0)
+            self._entries[key] = _Entry(decision, ids, since, size)
             while self.nbytes > self._max_bytes:
-                _, (_, _, dropped) = self._entries.popitem(last=False)
-                self.nbytes -= dropped
+                self.nbytes -= self._entries.popitem(last=False)[1].size

@@ -64,21 +64,14 @@ class PeopleArchive:
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def some(self, count: int) -> list[str]:
-        """The ids of `count` of the users, or of all where there are fewer."""
-        return [self._turns_at(at)[0].request.user_id for at in range(min(count, len(self)))]
-
-    def _turns_at(self, at: int) -> list[Interaction]:
-        raw = zlib.decompress(self._turns[self._turn_ends[at] : self._turn_ends[at + 1]].tobytes())
-        return [parse_interaction(record) for record in orjson.loads(raw)]
-
     def user(self, user_id: str) -> ArchivedUser:
         """The user's turns and vectors; `NOBODY` for a user who is not in the log."""
         wanted = np.uint64(key_hash(user_id))
         at = int(np.searchsorted(self._hashes, wanted))
         if at == len(self._hashes) or self._hashes[at] != wanted:
             return NOBODY
-        turns = self._turns_at(at)
+        raw = zlib.decompress(self._turns[self._turn_ends[at] : self._turn_ends[at + 1]].tobytes())
+        turns = [parse_interaction(record) for record in orjson.loads(raw)]
         if any(turn.request.user_id != user_id for turn in turns):
             return NOBODY
         # Exactly what the encoder gave: a rounded vector in the cache that all share would let one user's visit be

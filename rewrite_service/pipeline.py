@@ -22,7 +22,7 @@ from ranker.features import features
 from ranker.policy import Policy, Verdict, judge
 from ranker.query_features import query_features
 from retriever.candidates import Candidate
-from retriever.interaction import Interaction, Request
+from retriever.interaction import Interaction, Outcome, Request
 from rewrite_service.assemble import find_candidates, open_request
 from rewrite_service.bundle import Bundle, encoder_of, open_bundle
 from rewrite_service.decision import Decision, Layer, Reason, ScoredCandidate
@@ -44,7 +44,7 @@ FIRST_COSTS_S = {
 }  # fmt: skip
 """What to expect of a stage before it has run, in seconds; a stage that does not fit the deadline is skipped."""
 _TO_RANK = ("retrieve", "features", "predict")
-WARM_UP_TEXTS, WARM_UP_USERS = 150, 5
+WARM_UP_TEXTS = 150
 MAX_LOADING = 256
 """Users waiting to be loaded in the background."""
 
@@ -121,7 +121,7 @@ class Pipeline:
                 revision = self._store.revision(request.user_id)
         except StoreError:
             return None
-        found = self._decisions.get(key_of(request, revision, layers, self._span_ms), request.interaction_id)
+        found = self._decisions.get(key_of(request, revision, layers, self._span_ms), request)
         if found is None:
             return None
         return replace(found, stage_us={"remembered": (time.perf_counter_ns() - began) // 1000})
@@ -134,11 +134,12 @@ class Pipeline:
         recent: Sequence[Interaction],
         layers: frozenset[Layer],
     ) -> None:
-        """For the next moments; nothing that was decided with less than all there is."""
+        """For the next moments; nothing that was decided with less than all there is, a turn of the situation that was
+        this request's own or came later included: another request of the same moment may have to see it."""
         if self._decisions is None or state is None or decision.skipped or decision.candidates:
             return
-        key = key_of(request, state.revision, layers, self._span_ms)
-        self._decisions.put(key, request, decision, {t.request.interaction_id for t in recent})
+        if len(recent) == len(state.recent):
+            self._decisions.put(key_of(request, state.revision, layers, self._span_ms), request, decision, recent)
 
     def record(self, turns: Sequence[Interaction], feedback: Sequence[TurnFeedback] = ()) -> int:
         """Stores turns, then late feedback; durable on return, idempotent by interaction id. Returns how many turns
@@ -149,17 +150,20 @@ class Pipeline:
         return new
 
     def warm(self) -> None:
-        """Runs each part on some of the bundle's own texts and users, so that nobody waits for a first time: native
-        libraries are loaded, code has run once, the pronunciations of the usual words are known. No user is kept."""
+        """Runs each part on some of the texts that everybody shares, so that nobody waits for a first time: native
+        libraries are loaded, code has run once, the pronunciations of the usual words are known. No user's own rows
+        are read for it: what the shared caches then hold would tell what somebody once said."""
         shared = self._bundle.knowledge.shared
         rows = range(0, len(shared), max(1, len(shared) // WARM_UP_TEXTS))
         texts = ["what is the weather like today", *(shared.text_at(row).text for row in rows)]
         for i, text in enumerate(texts):
             # No costs are learned of it: the first time is not like those after it.
             self._decide(Request("warm-up", "", 1, text), StageClock(), i < 2, BOTH_LAYERS, False)
-        passing = UserStates(self._bundle.people, self._store, self._bundle.knowledge, 0)
-        for user in self._bundle.people.some(WARM_UP_USERS):
-            passing.load(user)
+        turns = [
+            Interaction(Request(str(i), "", i * 60_000 + 1, t.text), t.reading(False), Outcome.OK)
+            for i, t in enumerate(map(shared.text_at, rows))
+        ]
+        self._bundle.knowledge.personal_layer(turns)
 
     def cache_figures(self) -> dict[str, dict[str, int]]:
         """Hits, misses and bytes of each cache since the start."""
@@ -178,7 +182,8 @@ class Pipeline:
     def _decide(
         self, request: Request, clock: StageClock, explain: bool, layers: frozenset[Layer], triage: bool = True
     ) -> tuple[Decision, Candidate | None]:
-        """`triage`: whether to stop where the query looks fine."""
+        """`triage`: whether to stop where the query looks fine; without it nothing is remembered, as no request is
+        decided so."""
         if not clock.fits("rank", "query"):  # which may be all that is needed
             return self._pass(Reason.OUT_OF_TIME, clock), None
         with clock.stage("personal"):
@@ -186,7 +191,8 @@ class Pipeline:
         recent = before(state.recent, request) if state else ()
 
         def said(decision: Decision) -> Decision:
-            self._remember(decision, request, state, recent, layers)
+            if triage:
+                self._remember(decision, request, state, recent, layers)
             return decision
 
         own = state.layer if state and Layer.PERSONAL in layers else None
@@ -203,7 +209,7 @@ class Pipeline:
         if not clock.fits("rank", *_TO_RANK):
             return self._pass(Reason.OUT_OF_TIME, clock), None
         x = find_candidates(opening, knowledge, clock)
-        if len(x.candidates) == 1:
+        if len(x.candidates) == 1 and not looks_fine:
             return said(self._pass(Reason.NO_CANDIDATES, clock)), None
         if not clock.fits("rank", "features", "predict"):
             return self._pass(Reason.OUT_OF_TIME, clock), None
@@ -211,10 +217,10 @@ class Pipeline:
             vectors = features(x, of_query)
         with clock.stage("predict"):
             outcome = self._bundle.model.predict(vectors)
-        verdict = judge(x.candidates, outcome, self._policy.calibration)
         explained = explanation(x, vectors, outcome, self._bundle.model) if explain else ()
         if looks_fine:
             return replace(self._pass(Reason.QUERY_LOOKS_FINE, clock, foretold), candidates=explained), None
+        verdict = judge(x.candidates, outcome, self._policy.calibration)
         assert verdict.best is not None
         return said(self._answer(x, verdict, clock, explained)), x.candidates[verdict.best]
 

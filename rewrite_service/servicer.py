@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RewriteService"].full_name
 
 # What of a client's patience is kept for the answer's way back: a twentieth, for on a busy machine it is the scheduler,
-# not the wire, that eats it. No more than 20 ms of a patient client, and 1 ms or a tenth of an impatient one.
-_WAY_BACK_SHARE, _MOST_WAY_BACK_S = 0.05, 0.02
+# not the wire, that eats it; and gRPC rounds a patience of seconds up, by 10 ms from 1 s on and by 100 ms from 10 s on.
+# No more than 250 ms of a patient client, and 1 ms or a tenth of an impatient one.
+_WAY_BACK_SHARE, _MOST_WAY_BACK_S = 0.05, 0.25
 _LEAST_WAY_BACK_SHARE, _LEAST_WAY_BACK_S = 0.1, 0.001
 
 Facts = dict[str, Any]

@@ -124,6 +124,13 @@ def test_altered_weights_are_refused(copied: Path, name: str) -> None:
         Encoder(copied)
 
 
+def test_weights_of_another_dimension_are_refused(copied: Path) -> None:
+    manifest = json.loads((copied / MANIFEST).read_bytes())
+    (copied / MANIFEST).write_text(json.dumps(manifest | {"dimension": 768}))
+    with pytest.raises(ValueError, match="768 numbers, 384 are needed"):
+        Encoder(copied)
+
+
 @pytest.mark.parametrize("name", [MODEL, TOKENIZER, MANIFEST])
 def test_missing_weights_are_named_with_the_remedy(copied: Path, name: str) -> None:
     (copied / name).unlink()

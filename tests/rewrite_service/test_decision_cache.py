@@ -56,8 +56,16 @@ def test_what_the_pipeline_cannot_tell_apart_shares_a_key() -> None:
 
 def test_the_turn_that_asks_is_never_its_own_situation() -> None:
     cache = DecisionCache(1 << 20)
-    cache.put(key(), BASE, PASS, {"i7", "i8"})
-    assert cache.get(key(), "i1") is PASS and cache.get(key(), "i7") is None
+    cache.put(key(), BASE, PASS, [told("ann", "stop", "i7"), told("ann", "go", "i8")])
+    assert cache.get(key(), BASE) is PASS
+    assert cache.get(key(), replace(BASE, interaction_id="i7")) is None
+
+
+def test_a_decision_is_none_for_a_moment_before_what_it_leant_on() -> None:
+    cache = DecisionCache(1 << 20)
+    cache.put(key(), BASE, PASS, [told("ann", "stop", at=NOON + 5000)])
+    assert cache.get(key(), replace(BASE, timestamp_ms=NOON + 5000)) is PASS
+    assert cache.get(key(), replace(BASE, timestamp_ms=NOON + 4999)) is None
 
 
 def put(cache: DecisionCache, **changes: object) -> None:
@@ -69,10 +77,10 @@ def test_memory_is_bounded_and_what_was_asked_last_stays() -> None:
     cache = DecisionCache(30_000)
     for i in range(200):
         put(cache, user_id=f"u{i}")
-        cache.get(key(replace(BASE, user_id="u0")), "i1")
+        cache.get(key(replace(BASE, user_id="u0")), BASE)
         assert cache.nbytes <= 30_000
-    assert cache.get(key(replace(BASE, user_id="u0")), "i1") is PASS
-    assert cache.get(key(replace(BASE, user_id="u100")), "i1") is None
+    assert cache.get(key(replace(BASE, user_id="u0")), BASE) is PASS
+    assert cache.get(key(replace(BASE, user_id="u100")), BASE) is None
     for _ in range(50):
         put(cache)
     assert cache.nbytes <= 30_000, "the same again takes no more room"
@@ -92,10 +100,9 @@ def test_whatever_a_caller_makes_long_counts(changes: dict[str, object]) -> None
     cache = DecisionCache(30_000)
     put(cache)
     put(cache, **changes)
-    assert cache.get(key(replace(BASE, **changes)), "i1") is None and cache.get(key(), "i1") is PASS
-    long_ids = {"i" * 20_000}
-    cache.put(key(revision=9), BASE, PASS, long_ids)
-    assert cache.get(key(revision=9), "i1") is None
+    assert cache.get(key(replace(BASE, **changes)), BASE) is None and cache.get(key(), BASE) is PASS
+    cache.put(key(revision=9), BASE, PASS, [told("ann", "stop", "i" * 20_000)])
+    assert cache.get(key(revision=9), BASE) is None
 
 
 def test_many_threads_keep_the_account() -> None:
@@ -104,7 +111,7 @@ def test_many_threads_keep_the_account() -> None:
     def work(name: int) -> None:
         for i in range(500):
             put(cache, user_id=f"{name}-{i % 7}")
-            cache.get(key(replace(BASE, user_id=f"{i % 3}-{i % 7}")), "i1")
+            cache.get(key(replace(BASE, user_id=f"{i % 3}-{i % 7}")), BASE)
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
     for t in threads:
@@ -126,9 +133,9 @@ def asked(user: str = "ann", query: str = "play ago", at: int = NOON, number: in
     return Request(f"{user}-{number}", user, at, query)
 
 
-def told(user: str, query: str) -> Interaction:
+def told(user: str, query: str, number: str = "t", at: int = NOON - 60_000) -> Interaction:
     made = turn(query, 0, "Play", user)
-    return replace(made, request=replace(made.request, timestamp_ms=NOON - 60_000))
+    return replace(made, request=replace(made.request, interaction_id=number, timestamp_ms=at))
 
 
 def test_a_decision_is_given_again_until_the_user_does_something(pipeline: Pipeline) -> None:
@@ -142,6 +149,18 @@ def test_a_decision_is_given_again_until_the_user_does_something(pipeline: Pipel
     assert pipeline.remembered(asked(number=4)) is None, "a write is seen by the very next request"
     pipeline.rewrite(asked(number=4))
     assert pipeline.remembered(asked(number=5, at=NOON + SPAN_MS)) is None, "time goes on"
+
+
+def test_what_left_out_a_turn_is_not_remembered(pipeline: Pipeline) -> None:
+    """A request asked late, or once more after it was recorded, does not see all that its neighbours must see."""
+    pipeline.record([told("ann", "stop", "ann-7", NOON + 5000)])
+    pipeline.rewrite(asked(at=NOON + 3000))
+    assert pipeline.remembered(asked(at=NOON + 7000, number=2)) is None
+    pipeline.rewrite(asked(at=NOON + 7000, number=7))
+    assert pipeline.remembered(asked(at=NOON + 7000, number=2)) is None
+    pipeline.rewrite(asked(at=NOON + 7000, number=2))
+    assert pipeline.remembered(asked(at=NOON + 8000, number=3)) is not None
+    assert pipeline.remembered(asked(at=NOON + 3000, number=3)) is None
 
 
 def test_nobody_is_answered_with_anybody_elses_decision(pipeline: Pipeline) -> None:

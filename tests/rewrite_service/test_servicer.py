@@ -137,7 +137,7 @@ def test_a_pipeline_that_is_late_is_a_pass_in_time(log: io.BytesIO) -> None:
 
 
 @pytest.mark.parametrize(
-    ("remaining", "expected"), [(0.0, 0.0), (0.002, 0.0002), (0.02, 0.001), (0.2, 0.01), (0.4, 0.02), (60.0, 0.02)]
+    ("remaining", "expected"), [(0.0, 0.0), (0.002, 0.0002), (0.02, 0.001), (0.2, 0.01), (0.4, 0.02), (5.0, 0.25), (60.0, 0.25)]
 )
 def test_a_patient_client_leaves_more_for_the_way_back(remaining: float, expected: float) -> None:
     assert way_back_s(remaining) == pytest.approx(expected)
@@ -151,6 +151,9 @@ def test_the_deadline_is_the_clients_or_the_settings(log: io.BytesIO) -> None:
             begun = time.monotonic()
             await stub.Rewrite(a_request())
             await stub.Rewrite(a_request(), timeout=5)
+            answered = time.monotonic()
+            # The way back is kept free, however long the call was on its way here.
+            assert pipeline.deadlines[2] <= answered + 5 - 0.2
             await stub.Explain(pb.ExplainRequest(request=a_request()))
             left = [deadline - begun for deadline in pipeline.deadlines[1:]]
             assert left == [pytest.approx(0.1, abs=0.09), pytest.approx(5, abs=0.5), pytest.approx(2, abs=0.5)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
+import pytest
+
 from rewrite_service.bundle import encoder_of, open_bundle
 from rewrite_service.pipeline import Pipeline
 from rewrite_service.store.embedded import EmbeddedStore
@@ -32,13 +34,17 @@ def test_users_whom_nobody_knows_count_for_what_they_take(bundle_dir: Path, tmp_
     store.close()
 
 
-def test_warming_up_keeps_no_user(bundle_dir: Path, tmp_path: Path) -> None:
+def test_warming_up_reads_nobodys_rows(bundle_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = open_bundle(bundle_dir, encoder_of(bundle_dir), 1 << 24)
-    ids = bundle.people.some(3)
-    assert len(set(ids)) == 3 and all(bundle.people.user(user).turns for user in ids)
-    assert len(bundle.people.some(10**9)) == len(bundle.people)
-    pipeline = Pipeline(bundle, EmbeddedStore(tmp_path), decision_cache_bytes=1 << 20)
+    store, shared = EmbeddedStore(tmp_path), bundle.knowledge.shared
+    asked: list[str] = []
+    read = type(bundle.people).user
+    monkeypatch.setattr(type(bundle.people), "user", lambda self, user: asked.append(user) or read(self, user))
+    pipeline = Pipeline(bundle, store, decision_cache_bytes=1 << 20)
     pipeline.warm()
-    known = pipeline.cache_figures()["users"]["bytes"]
-    assert known <= 3000, "at most the nobody whom the texts were asked for"
+    assert set(asked) <= {""}, "only the nobody in whose name the texts are asked"
+    everybodys = {shared.text_at(row).text for row in range(len(shared))} | {"what is the weather like today"}
+    # What is told by rules of shared texts may be encoded as well, but nothing that one person alone has said.
+    assert set(bundle.knowledge.meaning._vectors) <= everybodys
+    assert pipeline.cache_figures()["decisions"]["bytes"] == 0
     pipeline.close()

@@ -1,0 +1,50 @@
+"""Which candidates stay when there are too many: reciprocal rank fusion against its definition."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retriever.candidates import MAX_CANDIDATES, Candidate, _fused
+
+COSINES = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
+ROWS = st.lists(st.tuples(COSINES, COSINES, COSINES, COSINES, st.booleans()), max_size=3 * MAX_CANDIDATES)
+WAYS = (
+    lambda c: c.personal_repair,
+    lambda c: c.global_repair,
+    lambda c: c.meaning,
+    lambda c: c.sound,
+    lambda c: float(c.hypothesis),
+)
+
+
+def scores(found: list[Candidate]) -> dict[str, Fraction]:
+    """The definition: 1 / (1 + rank) of every way that found it, summed; ties of a way rank as they were found."""
+    total = dict.fromkeys((c.text for c in found), Fraction(0))
+    for way in WAYS:
+        theirs = sorted((c for c in found if way(c) > 0), key=way, reverse=True)
+        for rank, c in enumerate(theirs):
+            total[c.text] += Fraction(1, 1 + rank)
+    return total
+
+
+@given(ROWS)
+def test_the_best_of_all_ways_stay_best_first(rows: list[tuple[float, float, float, float, bool]]) -> None:
+    found = [
+        Candidate(f"text {i}", meaning=m, sound=s, personal_repair=p, global_repair=g, hypothesis=h)
+        for i, (m, s, p, g, h) in enumerate(rows)
+    ]
+    kept = [c.text for c in _fused(found)]
+    total = scores(found)
+    assert len(set(kept)) == len(kept)
+    assert [total[text] for text in kept] == sorted(total.values(), reverse=True)[:MAX_CANDIDATES]
+
+
+def test_the_first_of_each_way_stays_among_many_of_another() -> None:
+    many = [Candidate(f"like {i}", meaning=0.9 - i / 100, sound=0.9 - i / 100) for i in range(50)]
+    repair, heard = Candidate("repair", personal_repair=0.4), Candidate("heard", hypothesis=True)
+    kept = [c.text for c in _fused([*many, repair, heard])]
+    assert {"repair", "heard", "like 0"} <= set(kept) and len(kept) == MAX_CANDIDATES
+    assert _fused([]) == []

@@ -1,0 +1,126 @@
+"""Which stages a request goes through: where it ends early, and what is left out when a part is slow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mining.reader import read_log
+from retriever.interaction import Request
+from rewrite_service.bundle import encoder_of, open_bundle
+from rewrite_service.decision import Layer, Reason
+from rewrite_service.errors import StoreError
+from rewrite_service.pipeline import Pipeline
+from rewrite_service.store.embedded import EmbeddedStore
+
+SLOW_S = 0.08
+BUDGET_S = 0.04
+SEARCHED = {"encode", "retrieve", "features", "predict"}
+
+
+class Made:
+    """A pipeline whose store and encoder can be made slow, or the store broken."""
+
+    def __init__(self, bundle_dir: Path, place: Path) -> None:
+        self.bundle = open_bundle(bundle_dir, encoder_of(bundle_dir), 1 << 24)
+        self.store_s = self.encoder_s = 0.0
+        self.broken = False
+        self.store = EmbeddedStore(place)
+        for name in ("turns", "rewrites", "revision"):
+            setattr(self.store, name, self._slowed(getattr(self.store, name), "store_s"))
+        encoder = self.bundle.knowledge.meaning._encoder
+        encoder.encode = self._slowed(encoder.encode, "encoder_s")
+        self.pipeline = Pipeline(self.bundle, self.store)
+        self.pipeline.warm()
+
+    def _slowed(self, method: Callable[..., Any], which: str) -> Callable[..., Any]:
+        def slow(*args: Any) -> Any:
+            if self.broken and which == "store_s":
+                raise StoreError("broken")
+            time.sleep(getattr(self, which))
+            return method(*args)
+
+        return slow
+
+    def ask(self, request: Request, **more: Any):
+        return self.pipeline.rewrite(request, time.monotonic() + BUDGET_S, **more)
+
+
+@pytest.fixture
+def made(bundle_dir: Path, tmp_path: Path) -> Iterator[Made]:
+    it = Made(bundle_dir, tmp_path)
+    yield it
+    it.pipeline.close()
+
+
+@pytest.fixture(scope="module")
+def requests(sample_log: Path) -> list[Request]:
+    return [turn.request for turn in read_log([sample_log]).turns[-400:]]
+
+
+def test_what_looks_fine_ends_before_anything_is_searched(made: Made, requests: list[Request]) -> None:
+    decisions = [made.pipeline.rewrite(request) for request in requests]
+    fine = [d for d in decisions if d.reason is Reason.QUERY_LOOKS_FINE]
+    assert 0.4 * len(decisions) < len(fine) < 0.95 * len(decisions), "most requests, and not all"
+    for d in decisions:
+        assert (not SEARCHED & set(d.stage_us)) == (d.reason is Reason.QUERY_LOOKS_FINE)
+    threshold = made.bundle.triage.threshold
+    assert all(d.text is None and d.win < threshold for d in fine)
+    assert sum(d.is_rewrite for d in decisions) > 10
+
+
+def test_explain_says_what_rewrite_says_and_shows_the_candidates_all_the_same(
+    made: Made, requests: list[Request]
+) -> None:
+    seen = set()
+    for request in requests[:150]:
+        decision, explained = (made.pipeline.rewrite(request, explain=explain) for explain in (False, True))
+        assert (decision.text, decision.reason, decision.win) == (explained.text, explained.reason, explained.win)
+        if decision.reason is Reason.QUERY_LOOKS_FINE and explained.candidates:
+            assert explained.candidates[0].layer is None and explained.candidates[0].contributions
+            seen.add(decision.reason)
+    assert seen
+
+
+def rewritten(made: Made, requests: list[Request], layer: Layer) -> list[Request]:
+    """Requests of different users that are rewritten out of a layer."""
+    found = {r.user_id: r for r in requests if made.pipeline.rewrite(r).layer is layer}
+    assert len(found) > 3
+    return list(found.values())
+
+
+def test_a_slow_store_costs_the_personal_layer_and_comes_back(made: Made, requests: list[Request]) -> None:
+    request = rewritten(made, requests, Layer.PERSONAL)[0]
+    made.store_s = SLOW_S
+    decisions = [made.ask(replace(request, interaction_id=str(i))) for i in range(12)]
+    last = decisions[-1]
+    assert "personal" in last.skipped and last.stage_us["personal"] < SLOW_S * 1e6 / 2, "not waited for any more"
+    assert last.reason not in (Reason.OUT_OF_TIME, Reason.INTERNAL_ERROR) and last.layer is not Layer.PERSONAL
+    made.store_s = 0.0
+    end = time.monotonic() + 15
+    while made.ask(request).skipped:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_slow_encoder_costs_the_meaning_alone(made: Made, requests: list[Request]) -> None:
+    usual = rewritten(made, requests, Layer.PERSONAL)
+    made.encoder_s = SLOW_S
+    chosen = [usual[i % len(usual)] for i in range(40)]
+    decisions = [made.ask(replace(request, query=f"{request.query} zz{i}")) for i, request in enumerate(chosen)]
+    searched = [d for d in decisions if "retrieve" in d.stage_us]
+    later = searched[len(searched) // 2 :]
+    assert len(later) > 5 and all("meaning" in d.skipped for d in later)
+    assert all(d.reason is not Reason.OUT_OF_TIME for d in later)
+
+
+def test_a_broken_store_costs_the_personal_layer_and_nothing_is_raised(made: Made, requests: list[Request]) -> None:
+    request = requests[0]
+    made.broken = True
+    decision = made.ask(request)
+    assert "personal" in decision.skipped and decision.reason is not Reason.INTERNAL_ERROR
