@@ -81,6 +81,7 @@ class _Server:
         for number in END_SIGNALS:
             # Not the loop's own handlers, which end with the loop: the default would come back before the process ends.
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._stop.set))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)  # a worker starts with them held back
         health = health_aio.HealthServicer()
         await _set_health(health, health_pb2.HealthCheckResponse.NOT_SERVING)
         servicer = RewriteServicer(self._settings)

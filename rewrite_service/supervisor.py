@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import time
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -99,7 +100,14 @@ class _Supervisor:
         process = self._context.Process(
             target=_work, args=(self._bundle, self._settings, os.getpid()), name=f"worker-{number}"
         )
-        process.start()
+        # A worker inherits what is held back, and takes it once it can end as it should: told to stop while it still
+        # starts, or by a Ctrl-C that reaches all of a terminal's processes, it ends like any other.
+        resource_tracker.ensure_running()  # which holds nothing back when it is done, so it comes first
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._workers[number] = process, time.monotonic()
 
     def _stop(self, *_: object) -> None:

@@ -87,7 +87,13 @@ def wait_for(reached: Callable[[], Any], process: subprocess.Popen[bytes], log_f
 
 
 def spawn(
-    bundle: Path, state_dir: Path, log_file: Path, *, port: int = 0, **settings: object
+    bundle: Path,
+    state_dir: Path,
+    log_file: Path,
+    *,
+    port: int = 0,
+    start_new_session: bool = False,
+    **settings: object,
 ) -> subprocess.Popen[bytes]:
     """Starts a server process; `settings` go to its environment."""
     command = [sys.executable, "-m", "rewrite_service.cli", "serve", "--bundle", str(bundle), "--port", str(port)]
@@ -95,7 +101,9 @@ def spawn(
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("QUERY_REWRITE_")}
     given = {f"QUERY_REWRITE_{name.upper()}": str(value) for name, value in settings.items()}
     with log_file.open("wb") as log:
-        return subprocess.Popen(command, stderr=log, stdout=log, env=inherited | given)
+        return subprocess.Popen(
+            command, stderr=log, stdout=log, env=inherited | given, start_new_session=start_new_session
+        )
 
 
 def _bound_address(log_file: Path) -> str | None:

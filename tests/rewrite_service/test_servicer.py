@@ -137,7 +137,8 @@ def test_a_pipeline_that_is_late_is_a_pass_in_time(log: io.BytesIO) -> None:
 
 
 @pytest.mark.parametrize(
-    ("remaining", "expected"), [(0.0, 0.0), (0.002, 0.0002), (0.02, 0.001), (0.2, 0.01), (0.4, 0.02), (5.0, 0.25), (60.0, 0.25)]
+    ("remaining", "expected"),
+    [(0.0, 0.0), (0.002, 0.0002), (0.02, 0.001), (0.2, 0.01), (0.4, 0.02), (5.0, 0.25), (60.0, 0.25)],
 )
 def test_a_patient_client_leaves_more_for_the_way_back(remaining: float, expected: float) -> None:
     assert way_back_s(remaining) == pytest.approx(expected)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from conftest import Launch, RunningServer, a_request, a_turn
+from conftest import Launch, RunningServer, a_request, a_turn, spawn
 
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.pb import rewrite_pb2_grpc
@@ -89,6 +89,19 @@ def test_they_end_together_on_sigterm(launch: Launch) -> None:
     assert not any(map(alive, workers)) and len(pids(server, "stopped")) == WORKERS
 
 
+@pytest.mark.parametrize("wait_s", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_they_can_be_stopped_while_they_start(
+    bundle_dir: Path, tmp_path: Path, wait_s: float, end: signal.Signals
+) -> None:
+    process = spawn(bundle_dir, tmp_path / "state", tmp_path / "log", workers=WORKERS, start_new_session=True)
+    until(lambda: "starting workers" in (tmp_path / "log").read_text())
+    time.sleep(wait_s)
+    os.killpg(process.pid, end)  # as a terminal does
+    assert process.wait(30) == Exit.OK
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
 def test_none_stays_behind_when_the_supervisor_is_killed(launch: Launch) -> None:
     server = launch(workers=WORKERS)
     until(lambda: len(pids(server, "listening")) >= WORKERS)
@@ -98,15 +111,11 @@ def test_none_stays_behind_when_the_supervisor_is_killed(launch: Launch) -> None
 
 
 def test_a_bundle_that_cannot_be_served_ends_all_with_its_code(tmp_path: Path) -> None:
-    from conftest import spawn
-
     process = spawn(tmp_path / "none", tmp_path / "state", tmp_path / "log", workers=WORKERS)
     assert process.wait(60) == Exit.BUNDLE
 
 
 def test_a_taken_port_is_said(several: RunningServer, bundle_dir: Path, tmp_path: Path) -> None:
-    from conftest import spawn
-
     port = int(several.address.rsplit(":", 1)[1])
     process = spawn(bundle_dir, tmp_path / "state", tmp_path / "log", port=port, workers=WORKERS)
     assert process.wait(30) == Exit.ADDRESS
