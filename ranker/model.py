@@ -12,28 +12,20 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 
+from ranker.boosting import STEADY
 from ranker.feature_names import NAMES
 
 WRONG, NEEDLESS, WIN = 0, 1, 2
 
-# Small trees, whose leaves are drawn to the mean: labels come from what users did next and are wrong now and then, and
-# a model that can follow single examples learns their noise (compared out of time on held-out days of a log).
 _PARAMETERS = {
+    **STEADY,
     "objective": "multiclass",
     "num_class": 3,
     "learning_rate": 0.08,
     "num_leaves": 15,
-    "min_data_in_leaf": 30,
     "feature_fraction": 0.4,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
-    "lambda_l2": 10.0,
-    "max_bin": 127,
-    "seed": 7,
-    "deterministic": True,
-    "force_row_wise": True,
-    "num_threads": 1,
-    "verbosity": -1,
 }
 ROUNDS = 180
 

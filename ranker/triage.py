@@ -13,21 +13,10 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 
+from ranker.boosting import STEADY
 from ranker.feature_names import QUERY_FEATURES
 
-_PARAMETERS = {
-    "objective": "cross_entropy",
-    "num_leaves": 31,
-    "learning_rate": 0.1,
-    "min_data_in_leaf": 30,
-    "lambda_l2": 10.0,
-    "max_bin": 127,
-    "seed": 7,
-    "deterministic": True,
-    "force_row_wise": True,
-    "num_threads": 1,
-    "verbosity": -1,
-}
+_PARAMETERS = {**STEADY, "objective": "cross_entropy", "num_leaves": 31, "learning_rate": 0.1}
 _ROUNDS = 80
 _NAMES = [name for name, _ in QUERY_FEATURES]
 LEAST_WINS = 50.0

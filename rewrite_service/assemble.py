@@ -74,7 +74,7 @@ class Knowledge:
         )
 
 
-def _heard_besides(request: Request, query: str) -> list[str]:
+def _best_hypotheses(request: Request, query: str) -> list[str]:
     """The recogniser's best other hypotheses, in normal form."""
     texts = dict.fromkeys(map(normalise, request.alternatives[:MAX_ALTERNATIVES]))
     return [text for text in texts if text and text != query]
@@ -122,7 +122,7 @@ def open_request(
     leave = leave_alone(query, request.context.has_screen, own, shared)
     situation = situation_of(situation_turns, request)
     x = FeatureInput(request, query, [leave], situation, own, shared, knowledge.hearing, name)
-    return Opening(x, fitting, _heard_besides(request, query))
+    return Opening(x, fitting, _best_hypotheses(request, query))
 
 
 def find_candidates(opening: Opening, knowledge: Knowledge, clock: StageClock) -> FeatureInput:

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
-import lightgbm
 import numpy as np
 import torch
 from sentence_transformers import CrossEncoder
 
+from benchmarks.quality.further_feature import judge, with_column
 from benchmarks.quality.tables import keep, percent, show
 from benchmarks.quality.truth import folder
 from mining.reader import read_log
 from mining.sessions import by_user
-from ranker import model as ranker_model
-from ranker.feature_names import NAMES
-from ranker.model import NEEDLESS, WIN, WRONG, RankerModel
-from ranker.policy import choose, tally
+from ranker.model import NEEDLESS, WIN, RankerModel
 from retriever.encoder import Encoder
 from retriever.training.model import base_model
 from retriever.vector_cache import CachedEncoder
@@ -32,7 +28,7 @@ from rewrite_service.build import BuildSettings
 from rewrite_service.examples import Example, examples
 
 BEST = 3
-EARLY, HELD_OUT = 4, 2
+EARLY = 4
 PAIRS, BATCH, RATE = 8_000, 32, 5e-5
 
 
@@ -79,40 +75,14 @@ def scored(some: Sequence[Example], few: Sequence[np.ndarray], model: CrossEncod
     """The examples with the score as a further column; NaN for candidates that are not among the best few."""
     pairs = [(e.candidates[0].text, e.candidates[row].text) for e, rows in zip(some, few, strict=True) for row in rows]
     values = iter(model.predict(pairs, batch_size=64, show_progress_bar=False).tolist())
-    out = []
-    for e, rows in zip(some, few, strict=True):
-        column = np.full((len(e.x), 1), np.nan, np.float32)
-        for row in rows:
-            column[row] = next(values)
-        out.append(replace(e, x=np.hstack([e.x, column])))
-    return out
+    of = {id(e): rows for e, rows in zip(some, few, strict=True)}
 
+    def column(e: Example) -> np.ndarray:
+        out = np.full(len(e.x), np.nan, np.float32)
+        out[of[id(e)]] = [next(values) for _ in of[id(e)]]
+        return out
 
-def judge(some: Sequence[Example]) -> dict[str, float]:
-    """What the ranker does on the last blocks, each predicted from those before it."""
-    judged = learning.predict_out_of_time(some, HELD_OUT, 1)
-    calibration = learning.calibrate(judged)
-    trials = [learning.trial(j, calibration) for j in judged]
-    failed = float(sum(not j.example.goal.served for j in judged))
-    policy = choose(trials, failed, calibration, 20.0, 0.03)
-    found = tally(trials, failed, policy)
-    wrong = [float(j.probabilities[i, WRONG]) - (j.example.outcome[i] == WRONG) for j in judged
-             for i in range(1, len(j.probabilities)) if j.example.outcome[i] >= 0]  # fmt: skip
-    return {"reduction": round(found.reduction, 4), "wins_per_harm": round(found.ratio, 2),
-            "brier_wrong": round(float(np.mean(np.square(wrong))), 5)}  # fmt: skip
-
-
-class _Wider(RankerModel):
-    """The ranker with one more feature."""
-
-    def __init__(self, booster: lightgbm.Booster) -> None:
-        self._booster = booster
-
-    @classmethod
-    def fit(cls, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RankerModel:
-        names = [*NAMES, "cross_encoder"][: x.shape[1]]
-        data = lightgbm.Dataset(x, y, weight=weight, feature_name=names, free_raw_data=True)
-        return cls(lightgbm.train(ranker_model._PARAMETERS, data, ranker_model.ROUNDS))
+    return with_column(some, column)
 
 
 def main() -> None:
@@ -129,7 +99,6 @@ def main() -> None:
     cross = train(early, best_few(early, first))
     trained_s = time.monotonic() - began
     few = best_few(late, first)
-    learning.RankerModel = _Wider
     results |= {"without": judge(late), "with": judge(scored(late, few, cross))}
     show("the ranker on the last days", ("", "reduction", "wins : harms", "Brier score of WRONG"),
          [(n, percent(r["reduction"]), r["wins_per_harm"], r["brier_wrong"]) for n, r in results.items()])  # fmt: skip

@@ -10,28 +10,21 @@ usage: python -m benchmarks.quality.listeners      (HABITBENCH: its folder; ten 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
-import lightgbm
 import numpy as np
 
+from benchmarks.quality.further_feature import judge, with_column
 from benchmarks.quality.tables import keep, percent, show
 from benchmarks.quality.truth import folder
 from mining.reader import read_log
 from mining.sessions import by_user
-from ranker import model as ranker_model
-from ranker.feature_names import NAMES
-from ranker.model import RankerModel
-from ranker.policy import choose, tally
 from retriever.encoder import Encoder
 from retriever.interaction import Interaction
 from retriever.normalise import normalise
 from retriever.vector_cache import CachedEncoder
-from rewrite_service import learning
 from rewrite_service.build import BuildSettings
 from rewrite_service.examples import Example, block_starts, examples
 
-HELD_OUT = 2
 _PRIOR = 5.0
 """Listeners more that share nothing, so that one who shares everything says little."""
 
@@ -66,51 +59,31 @@ class Likings:
         return self._column.get(value)
 
 
-def with_liking(some: Sequence[Example], people: Mapping[str, Sequence[Interaction]], starts: Sequence[int]):
+def with_liking(
+    some: Sequence[Example], people: Mapping[str, Sequence[Interaction]], starts: Sequence[int]
+) -> list[Example]:
     """The examples with the further column; NaN where nobody named a candidate's values."""
     likings: dict[int, Likings] = {}
-    out = []
-    for e in some:
+
+    def column(e: Example) -> np.ndarray:
         if e.block not in likings:
-            likings = {e.block: Likings(people, starts[e.block])}
+            likings.clear()  # the blocks come one after another
+            likings[e.block] = Likings(people, starts[e.block])
         liking = likings[e.block]
         own = set().union(*(values_of(t) for t in people[e.user] if t.request.timestamp_ms < e.timestamp_ms))
         score = liking.of(e.user, own)
-        column = np.full((len(e.x), 1), np.nan, np.float32)
+        out = np.full(len(e.x), np.nan, np.float32)
         for row, candidate in enumerate(e.candidates):
-            known = [] if candidate.reading is None else [
-                c for _, v in candidate.reading.slots if (c := liking.column(normalise(v))) is not None
-            ]  # fmt: skip
+            values = [] if candidate.reading is None else [normalise(v) for _, v in candidate.reading.slots]
+            known = [c for v in values if (c := liking.column(v)) is not None]
             if known:
-                column[row] = score[known].mean()
-        out.append(replace(e, x=np.hstack([e.x, column])))
-    return out
+                out[row] = score[known].mean()
+        return out
 
-
-class _Wider(RankerModel):
-    """The ranker with one more feature."""
-
-    def __init__(self, booster: lightgbm.Booster) -> None:
-        self._booster = booster
-
-    @classmethod
-    def fit(cls, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RankerModel:
-        names = [*NAMES, "liking"][: x.shape[1]]
-        data = lightgbm.Dataset(x, y, weight=weight, feature_name=names, free_raw_data=True)
-        return cls(lightgbm.train(ranker_model._PARAMETERS, data, ranker_model.ROUNDS))
-
-
-def judge(some: Sequence[Example]) -> dict[str, float]:
-    judged = learning.predict_out_of_time(some, HELD_OUT, 2)
-    calibration = learning.calibrate(judged)
-    trials = [learning.trial(j, calibration) for j in judged]
-    policy = choose(trials, float(sum(not j.example.goal.served for j in judged)), calibration, 20.0, 0.03)
-    found = tally(trials, float(sum(not j.example.goal.served for j in judged)), policy)
-    return {"reduction": round(found.reduction, 4), "wins_per_harm": round(found.ratio, 2)}
+    return with_column(some, column)
 
 
 def compare(made: Sequence[Example], people: Mapping[str, Sequence[Interaction]]) -> dict[str, dict[str, float]]:
-    learning.RankerModel = _Wider
     starts = block_starts(people, BuildSettings().blocks)
     return {"without": judge(made), "with": judge(with_liking(made, people, starts))}
 

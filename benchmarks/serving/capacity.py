@@ -8,14 +8,12 @@ usage: python -m benchmarks.serving.capacity BUNDLE LOG
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks.quality.tables import RESULTS, keep, show
-from benchmarks.serving.servers import pin_client, serving
+from benchmarks.serving.servers import bundle_and_log, pin_client, serving
 from rewrite_service.load_sweep import as_table, capacity, plot, sweep
 from rewrite_service.loadtest import Mix, read_requests, run_loadtest
 
@@ -30,10 +28,7 @@ RUNS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("log", type=Path, help="whose requests are asked")
-    asked = parser.parse_args()
+    asked = bundle_and_log(__doc__)
     requests = read_requests(asked.log)[-20_000:]
     pin_client()
     at_rate, kept = [], {}

@@ -8,14 +8,12 @@ usage: python -m benchmarks.serving.echo BUNDLE LOG
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from dataclasses import replace
-from pathlib import Path
 
 from benchmarks.quality.tables import keep, percent, show
-from benchmarks.serving.servers import echoing, h2load, pin_client, serving
+from benchmarks.serving.servers import bundle_and_log, echoing, h2load, pin_client, serving
 from rewrite_service.converters import from_request
 from rewrite_service.loadtest import read_requests
 
@@ -23,10 +21,7 @@ ROUNDS = 5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("log", type=Path, help="whose last request is asked")
-    asked = parser.parse_args()
+    asked = bundle_and_log(__doc__)
     pin_client()
     request = replace(read_requests(asked.log)[-1], timestamp_ms=int(time.time() * 1000))
     message = from_request(request).SerializeToString()

@@ -9,7 +9,6 @@ usage: python -m benchmarks.serving.native_parts BUNDLE LOG
 
 from __future__ import annotations
 
-import argparse
 import random
 import tempfile
 import time
@@ -21,6 +20,7 @@ import faiss
 import numpy as np
 
 from benchmarks.quality.tables import keep, show
+from benchmarks.serving.servers import bundle_and_log
 from ranker.features import features
 from ranker.query_features import query_features
 from retriever.candidates import GLOBAL_K, PERSONAL_K
@@ -43,10 +43,7 @@ def timed(work: Callable[[], object]) -> tuple[float, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("log", type=Path, help="whose requests are asked")
-    asked = parser.parse_args()
+    asked = bundle_and_log(__doc__)
     faiss.omp_set_num_threads(1)
     rng = random.Random(1)
     requests = pick(read_requests(asked.log)[-20_000:], REQUESTS, rng)

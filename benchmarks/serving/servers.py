@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import re
@@ -19,6 +20,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 SERVER_CORES, CLIENT_CORES = "0", "1"
 METHOD = "/rewrite.v1.RewriteService/Rewrite"
+
+
+def bundle_and_log(doc: str | None) -> argparse.Namespace:
+    """The command line of a bench: `bundle`, and `log`, whose requests are asked. `doc`: the bench's own."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("log", type=Path, help="whose requests are asked")
+    return parser.parse_args()
 
 
 def pin_client() -> None:

@@ -8,7 +8,6 @@ usage: python -m benchmarks.serving.slow_parts BUNDLE LOG
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.tables import keep, show
-from benchmarks.serving.servers import pin_client, serving
+from benchmarks.serving.servers import bundle_and_log, pin_client, serving
 
 STORE_S, ENCODER_S = 0.2, 0.05
 BUDGET_MS = 20
@@ -49,10 +48,7 @@ def serve(flags: Path, arguments: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("log", type=Path, help="whose requests are asked")
-    asked = parser.parse_args()
+    asked = bundle_and_log(__doc__)
     from rewrite_service.loadtest import Mix, read_requests, run_loadtest
 
     requests = read_requests(asked.log)[-20_000:]

@@ -8,14 +8,13 @@ usage: python -m benchmarks.serving.workers BUNDLE LOG
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from pathlib import Path
 
 import grpc
 
 from benchmarks.quality.tables import keep, show
-from benchmarks.serving.servers import h2load, serving
+from benchmarks.serving.servers import bundle_and_log, h2load, serving
 from rewrite_service.converters import from_request
 from rewrite_service.loadtest import read_requests
 from rewrite_service.pb import rewrite_pb2 as pb
@@ -38,10 +37,7 @@ def whole_way(address: str, log: Path) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("log", type=Path, help="whose requests are asked")
-    asked = parser.parse_args()
+    asked = bundle_and_log(__doc__)
     same = {"cores": CORES, "log_level": "warning", "decision_cache_bytes": 0, "default_deadline_ms": 1000}
     with (
         serving(asked.bundle, port=50120, workers=1, **same) as (one, _),

@@ -18,8 +18,8 @@ from rewrite_service.errors import StoreError
 from rewrite_service.pipeline import Pipeline
 from rewrite_service.store.embedded import EmbeddedStore
 
-SLOW_S = 0.08
-BUDGET_S = 0.04
+SLOW_S = 0.4
+BUDGET_S = 0.2
 SEARCHED = {"encode", "retrieve", "features", "predict"}
 
 

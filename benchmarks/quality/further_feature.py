@@ -1,0 +1,60 @@
+"""What one more feature would be worth: the ranker with a further column, judged on the last blocks of a log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import lightgbm
+import numpy as np
+
+from ranker import model as ranker_model
+from ranker.feature_names import NAMES
+from ranker.model import WRONG, RankerModel
+from ranker.policy import choose, tally
+from rewrite_service import learning
+from rewrite_service.examples import Example
+
+HELD_OUT = 2
+
+
+class WiderModel(RankerModel):
+    """The ranker, which also takes one feature more than there is a name for."""
+
+    def __init__(self, booster: lightgbm.Booster) -> None:
+        self._booster = booster
+
+    @classmethod
+    def fit(cls, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RankerModel:
+        names = [*NAMES, "further"][: x.shape[1]]
+        data = lightgbm.Dataset(x, y, weight=weight, feature_name=names, free_raw_data=True)
+        return cls(lightgbm.train(ranker_model._PARAMETERS, data, ranker_model.ROUNDS))
+
+
+def with_column(some: Sequence[Example], column: Callable[[Example], np.ndarray]) -> list[Example]:
+    """The examples with a further column: `column` gives float32 (candidates,) of each, NaN where it is not known."""
+    return [replace(e, x=np.hstack([e.x, column(e)[:, None]])) for e in some]
+
+
+def judge(some: Sequence[Example]) -> dict[str, float]:
+    """What the ranker does on the last blocks, each predicted from those before it."""
+    usual, learning.RankerModel = learning.RankerModel, WiderModel
+    try:
+        judged = learning.predict_out_of_time(some, HELD_OUT, 1)
+    finally:
+        learning.RankerModel = usual
+    calibration = learning.calibrate(judged)
+    trials = [learning.trial(j, calibration) for j in judged]
+    failed = float(sum(not j.example.goal.served for j in judged))
+    found = tally(trials, failed, choose(trials, failed, calibration, 20.0, 0.03))
+    wrong = [
+        float(j.probabilities[i, WRONG]) - (j.example.outcome[i] == WRONG)
+        for j in judged
+        for i in range(1, len(j.probabilities))
+        if j.example.outcome[i] >= 0
+    ]
+    return {
+        "reduction": round(found.reduction, 4),
+        "wins_per_harm": round(found.ratio, 2),
+        "brier_wrong": round(float(np.mean(np.square(wrong))), 5),
+    }
