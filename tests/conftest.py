@@ -19,9 +19,18 @@ def sample_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--bundle", type=Path, help="a bundle of the sample log, such as var/bundle, in place of building one (minutes)"
+    )
+
+
 @pytest.fixture(scope="session")
-def bundle_dir(sample_log: Path) -> Path:
+def bundle_dir(request: pytest.FixtureRequest) -> Path:
     """A bundle built from the sample log, as a user would build it. Read-only: tests that alter it copy it first."""
+    if (at_hand := request.config.getoption("--bundle")) is not None:
+        return at_hand.absolute()
+    sample_log: Path = request.getfixturevalue("sample_log")
     out = sample_log.parent / "bundle"
     command = [
         sys.executable,
