@@ -63,7 +63,7 @@ class DecisionCache:
     """Bounded in bytes; least recently asked first out. Thread-safe.
 
     LRU, not W-TinyLFU: requests come again within seconds or not at all, and an entry that is old is never asked for
-    again, however often it once was (docs/decisions/0013-caches.md).
+    again, however often it once was (docs/decisions/0014-caches.md).
     """
 
     def __init__(self, max_bytes: int) -> None:

@@ -89,10 +89,9 @@ def test_they_end_together_on_sigterm(launch: Launch) -> None:
     assert not any(map(alive, workers)) and len(pids(server, "stopped")) == WORKERS
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("end", "wait_s"), [(signal.SIGTERM, 0.0), (signal.SIGINT, 0.3), (signal.SIGTERM, 1.0)])
 def test_they_can_be_stopped_while_they_start(
-    bundle_dir: Path, tmp_path: Path, wait_s: float, end: signal.Signals
+    bundle_dir: Path, tmp_path: Path, end: signal.Signals, wait_s: float
 ) -> None:
     process = spawn(bundle_dir, tmp_path / "state", tmp_path / "log", workers=WORKERS, start_new_session=True)
     until(lambda: "starting workers" in (tmp_path / "log").read_text())
