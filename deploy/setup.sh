@@ -77,5 +77,9 @@ fi
 echo "set-up: installing query-rewrite$extra and the libraries it pins"
 .venv/bin/python -m pip install --disable-pip-version-check --quiet --editable ".$extra"
 
+if [ -n "$extra" ]; then
+  deploy/promtool.sh >/dev/null || echo "set-up: the tests of the alert rules will fail for want of promtool"
+fi
+
 touch .venv/.ready-run
 if [ -n "$extra" ]; then touch .venv/.ready-test; fi

@@ -57,6 +57,9 @@ class CachedEncoder:
         """Bytes held, roughly."""
         return len(self._vectors) * (4 * self._dimension + _OVERHEAD_BYTES)
 
+    def __len__(self) -> int:
+        return len(self._vectors)
+
     def __contains__(self, text: str) -> bool:
         return text in self._vectors
 

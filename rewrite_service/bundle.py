@@ -58,6 +58,10 @@ class Bundle:
     triage: Triage
     manifest: Mapping[str, Any]
 
+    @property
+    def made_at(self) -> datetime:
+        return datetime.fromisoformat(self.manifest["made_at"])
+
 
 def feature_schema() -> str:
     """Changes whenever the features change in name, number or order."""

@@ -258,6 +258,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to serve on.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=256, help="Processes, one for each core to use.")] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded store.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port for Prometheus; 0 takes a free one. Default: no metrics.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; see docs/operations.md.")] = None,
 ) -> None:
     """Serve a bundle over gRPC until SIGTERM or SIGINT.
@@ -266,7 +269,9 @@ def serve(
     """
     from rewrite_service.settings import load_settings
 
-    settings = load_settings(config, host=host, port=port, workers=workers, state_dir=state_dir)
+    settings = load_settings(
+        config, host=host, port=port, workers=workers, state_dir=state_dir, metrics_port=metrics_port
+    )
     if settings.workers > 1:
         from rewrite_service.supervisor import supervise as run
     else:

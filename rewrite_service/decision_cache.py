@@ -72,6 +72,9 @@ class DecisionCache:
         self._lock = threading.Lock()
         self.hits = self.misses = 0
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def get(self, key: Hashable, request: Request) -> Decision | None:
         """The decision under `key`, which is that of `request`. None where it leant on a turn that is none of this
         request's situation: the very turn that asks now, or one that came later."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from rewrite_service.decision_cache import DecisionCache, key_of
 from rewrite_service.errors import StoreError
 from rewrite_service.explanation import explain as explanation
 from rewrite_service.explanation import layer_of
+from rewrite_service.metrics.catalogue import STORE_ERRORS
 from rewrite_service.stages import StageClock, StageCosts
 from rewrite_service.store.base import Store, TurnFeedback
 from rewrite_service.user_state import UserState, UserStates
@@ -78,6 +80,10 @@ class Pipeline:
     def bundle_version(self) -> str:
         return self._bundle.version
 
+    @property
+    def bundle_made_at(self) -> datetime:
+        return self._bundle.made_at
+
     def rewrite(
         self,
         request: Request,
@@ -120,6 +126,7 @@ class Pipeline:
             with self._costs.timed("recall"):
                 revision = self._store.revision(request.user_id)
         except StoreError:
+            STORE_ERRORS.inc("read")
             return None
         found = self._decisions.get(key_of(request, revision, layers, self._span_ms), request)
         if found is None:
@@ -166,11 +173,11 @@ class Pipeline:
         self._bundle.knowledge.personal_layer(turns)
 
     def cache_figures(self) -> dict[str, dict[str, int]]:
-        """Hits, misses and bytes of each cache since the start."""
+        """Hits and misses of each cache since the start, bytes and entries that it holds."""
         k = self._bundle.knowledge
         caches = {"text_vectors": k.meaning, "text_sounds": k.sound, "users": self._users, "decisions": self._decisions}
         return {
-            name: {"hits": cache.hits, "misses": cache.misses, "bytes": cache.nbytes}
+            name: {"hits": cache.hits, "misses": cache.misses, "bytes": cache.nbytes, "entries": len(cache)}
             for name, cache in caches.items()
             if cache is not None
         }
@@ -241,6 +248,7 @@ class Pipeline:
             self._load_later(user_id)
         except StoreError as error:
             clock.skipped.append("personal")
+            STORE_ERRORS.inc("read")
             _log.error("store failed", error=type(error).__name__)
         return None
 
@@ -256,6 +264,8 @@ class Pipeline:
                 with self._costs.timed("load"):
                     self._users.load(user_id)
         except Exception as error:
+            if isinstance(error, StoreError):
+                STORE_ERRORS.inc("read")
             _log.error("loading a user failed", error=type(error).__name__)
         finally:
             self._loading.discard(user_id)

@@ -26,6 +26,9 @@ from grpc_reflection.v1alpha import reflection
 
 from rewrite_service.errors import BundleError, StoreError
 from rewrite_service.logs import configure_logging, error_fields
+from rewrite_service.metrics.catalogue import REGISTRY, SERVING, WORKERS
+from rewrite_service.metrics.endpoint import open_metrics
+from rewrite_service.metrics.sampling import Sampler, process_reading, service_reading
 from rewrite_service.servicer import SERVICE_NAME, RewriteServicer
 from rewrite_service.settings import Settings
 
@@ -47,9 +50,18 @@ class Exit(IntEnum):
     STORE = 5
 
 
-def serve(bundle: Path, settings: Settings) -> int:
-    """Serves the bundle in folder `bundle` until SIGTERM or SIGINT. Returns the process's exit code (see `Exit`)."""
+def serve(bundle: Path, settings: Settings, cells: memoryview | None = None) -> int:
+    """Serves the bundle in folder `bundle` until SIGTERM or SIGINT. Returns the process's exit code (see `Exit`).
+
+    `cells`: where to count for the metrics, of a worker whose supervisor tells them; None: the process tells its own.
+    """
     configure_logging(settings)
+    if cells is not None:
+        REGISTRY.use(cells)
+    elif not open_metrics(settings, [REGISTRY.cells]):
+        return Exit.ADDRESS
+    else:
+        WORKERS.set(1)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             return runner.run(_Server(bundle, settings).run())
@@ -97,13 +109,20 @@ class _Server:
             return Exit.ADDRESS
         address = f"{self._settings.host}:{port}"
         await server.start()
+        told = self._settings.metrics_port is not None
+        sampler = Sampler([process_reading(), service_reading(servicer)] if told else [])
+        sampling = asyncio.create_task(sampler.run())
         self._log.info("loading", address=address, bundle=str(self._bundle))
         code = await self._load(servicer)
         if code is Exit.OK and not self._stop.is_set():
             await _set_health(health, health_pb2.HealthCheckResponse.SERVING)
             self._log.info(f"listening on {address}", address=address, seconds=round(time.monotonic() - begun, 3))
+            SERVING.set(1)
+            sampler.sample()
             await self._serve_until_told(servicer)
+            SERVING.set(0)
         await self._drain(server, servicer, health)
+        sampling.cancel()
         return code
 
     async def _serve_until_told(self, servicer: RewriteServicer) -> None:

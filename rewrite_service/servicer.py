@@ -22,6 +22,8 @@ from rewrite_service.errors import InvalidRequest, NotReady
 from rewrite_service.gate import Gate
 from rewrite_service.grpc_errors import to_status
 from rewrite_service.logs import decision_fields, error_fields, request_fields
+from rewrite_service.metrics.calls import count_call
+from rewrite_service.metrics.catalogue import METHODS
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.settings import Settings
 from rewrite_service.worker import Worker
@@ -47,13 +49,15 @@ def way_back_s(remaining_s: float) -> float:
 
 
 class Call:
-    """One call under way. `arrived`: `time.monotonic()` seconds. `facts`: what its log line will say."""
+    """One call under way. `arrived`: `time.monotonic()` seconds. `facts`: what its log line will say. `decision`: what
+    a Rewrite is answered, for the metrics."""
 
-    __slots__ = ("arrived", "deadline", "facts")
+    __slots__ = ("arrived", "deadline", "decision", "facts")
 
     def __init__(self, context: grpc.aio.ServicerContext, default_s: float | None) -> None:
         self.arrived = time.monotonic()
         self.facts: Facts = {}
+        self.decision: Decision | None = None
         remaining = context.time_remaining()
         if remaining is None:
             remaining = default_s
@@ -88,6 +92,16 @@ class RewriteServicer:
     def cache_figures(self) -> dict[str, dict[str, int]]:
         """Of the pipeline's caches; nothing before it is open."""
         return {} if self._pipeline is None else self._pipeline.cache_figures()
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """None before it is open."""
+        return self._pipeline
+
+    @property
+    def in_flight(self) -> dict[str, int]:
+        """Calls under way by gate, as the metrics name them."""
+        return {"rewrites": self._rewrites.inside, "records": self._records.inside}
 
     @property
     def under_way(self) -> int:
@@ -133,6 +147,8 @@ class RewriteServicer:
         gate: Gate,
         default_s: float | None,
     ) -> grpc.RpcMethodHandler:
+        count = self._count_of(event)
+
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
             call = Call(context, default_s)
             try:
@@ -144,10 +160,12 @@ class RewriteServicer:
                         raise NotReady("the server is loading; try again in a moment")
                     reply = (await answer(_parse(kind, raw), call)).SerializeToString()
             except asyncio.CancelledError:  # the caller has gone, or its deadline has passed
+                count(call, "CANCELLED")
                 self._log.info(event, code="CANCELLED", us=call.elapsed_us(), **call.facts)
                 raise
             except Exception as error:
                 status = to_status(error)
+                count(call, status.code.name, error)
                 if status.error_id is None:
                     # Refused for a reason the caller is told, in words that hold none of its texts.
                     self._log.info(event, code=status.code.name, why=status.message, us=call.elapsed_us(), **call.facts)
@@ -155,10 +173,21 @@ class RewriteServicer:
                     fields = call.facts | error_fields(error, self._settings.log_texts)
                     self._log.error(event, code=status.code.name, error_id=status.error_id, **fields)
                 await context.abort(status.code, status.message)
+            count(call, "OK")
             self._log.info(event, code="OK", us=call.elapsed_us(), **call.facts)
             return reply
 
         return grpc.unary_unary_rpc_method_handler(handle)
+
+    def _count_of(self, event: str) -> Callable[..., None]:
+        """What counts each call of a method as it ends, whichever way: of a `Call`, its status's name, its error."""
+        METHODS.index(event)  # one that the metrics do not know is found here, and not by a caller
+
+        def count(call: Call, code: str, error: Exception | None = None) -> None:
+            if self._settings.metrics_port is not None:
+                count_call(event, code, call.elapsed_us(), call.decision, error)
+
+        return count
 
     async def _rewrite(self, message: pb.RewriteRequest, call: Call) -> pb.RewriteResponse:
         request = converters.to_request(message, self._limits)
@@ -204,6 +233,7 @@ class RewriteServicer:
             decision.stage_us.update(convert=converted_us, total=call.elapsed_us())
             reply = convert(decision)
         call.facts |= decision_fields(decision, log_texts)
+        call.decision = None if explain else decision
         return reply
 
 

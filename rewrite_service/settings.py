@@ -88,6 +88,12 @@ class Settings(BaseSettings):
     encoder_threads: int = Field(1, ge=1, le=64)
     """Threads of the text encoder for one request; more only where cores would be idle."""
 
+    metrics_port: int | None = Field(None, ge=0, le=65535)
+    """Port for Prometheus to read metrics from, over HTTP; 0 takes a free one and logs which; none: no metrics."""
+
+    metrics_host: str = Field("127.0.0.1", min_length=1)
+    """Address of the same. Whoever reaches it reads all metrics; they hold no text and no id."""
+
     drain_seconds: float = Field(10.0, ge=0, le=3600)
     """Time for requests under way to finish after SIGTERM or SIGINT, in seconds; then they are cut."""
 

@@ -17,10 +17,14 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from rewrite_service.logs import configure_logging
+from rewrite_service.metrics.catalogue import REGISTRY, RESTARTS, WORKERS
+from rewrite_service.metrics.cells import new_cells
+from rewrite_service.metrics.endpoint import open_metrics
 from rewrite_service.server import END_SIGNALS, Exit, serve
 from rewrite_service.settings import Settings
 
@@ -46,7 +50,10 @@ def supervise(bundle: Path, settings: Settings) -> int:
         return Exit.ADDRESS
     with holder:
         bound = settings.model_copy(update={"port": holder.getsockname()[1]})
-        return _Supervisor(bundle, bound, log).run()
+        supervisor = _Supervisor(bundle, bound, log)
+        if not open_metrics(bound, supervisor.memories):
+            return Exit.ADDRESS
+        return supervisor.run()
 
 
 def hold_port(host: str, port: int) -> socket.socket:
@@ -73,6 +80,9 @@ class _Supervisor:
         self._bundle, self._settings, self._log = bundle, settings, log
         # Spawned, not forked: gRPC's threads do not survive a fork.
         self._context = multiprocessing.get_context("spawn")
+        # Where each worker counts, whatever becomes of it; the file behind it has no name, so that none is left behind.
+        self._counted = [self._context.RawArray("d", REGISTRY.size) for _ in range(settings.workers)]
+        WORKERS.set(settings.workers)
         self._workers: dict[int, tuple[BaseProcess, float]] = {}
         self._stopping = False
 
@@ -92,13 +102,22 @@ class _Supervisor:
                     self._end()
                     return process.exitcode
                 self._log.error("a worker ended; starting another", worker=number, code=process.exitcode)
+                RESTARTS.inc()
+                REGISTRY.forget_state(new_cells(REGISTRY, self._counted[number]))
                 time.sleep(_RESTART_PAUSE_S)
                 self._start(number)
         return self._end()
 
+    @property
+    def memories(self) -> list[memoryview]:
+        """What the workers and this process count, for the metrics."""
+        return [REGISTRY.cells, *(new_cells(REGISTRY, counted) for counted in self._counted)]
+
     def _start(self, number: int) -> None:
         process = self._context.Process(
-            target=_work, args=(self._bundle, self._settings, os.getpid()), name=f"worker-{number}"
+            target=_work,
+            args=(self._bundle, self._settings, os.getpid(), self._counted[number]),
+            name=f"worker-{number}",
         )
         # A worker inherits what is held back, and takes it once it can end as it should: told to stop while it still
         # starts, or by a Ctrl-C that reaches all of a terminal's processes, it ends like any other.
@@ -129,9 +148,9 @@ class _Supervisor:
         return max((Exit.FAILED if p.exitcode < 0 else p.exitcode for p, _ in self._workers.values()), default=Exit.OK)
 
 
-def _work(bundle: Path, settings: Settings, parent: int) -> None:
+def _work(bundle: Path, settings: Settings, parent: int, counted: Any) -> None:
     # Whatever happens to the supervisor, a kill -9 included, no worker stays behind.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         return
-    raise SystemExit(serve(bundle, settings))
+    raise SystemExit(serve(bundle, settings, new_cells(REGISTRY, counted)))

@@ -70,6 +70,9 @@ class UserStates:
     def nbytes(self) -> int:
         return self._bytes
 
+    def __len__(self) -> int:
+        return len(self._states)
+
     def cached(self, user_id: str) -> UserState | None:
         """The user's state if it is at hand and current."""
         revision = self._store.revision(user_id)

@@ -11,12 +11,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
 
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.pb import rewrite_pb2_grpc
@@ -47,6 +50,27 @@ def a_turn(**fields: Any) -> pb.Interaction:
     return pb.Interaction(**(defaults | fields))
 
 
+@dataclass(frozen=True)
+class Scrape:
+    """An exposition. Missing series are errors: all there can be are told from the start."""
+
+    text: str
+
+    @cached_property
+    def series(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        families = text_string_to_metric_families(self.text)
+        return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+
+    def value(self, metric: str, **labels: str) -> float:
+        return self.series[metric, frozenset(labels.items())]
+
+    def total(self, metric: str, **labels: str) -> float:
+        """Sum of the series of `metric` that have these labels, at least one."""
+        found = [v for (name, had), v in self.series.items() if name == metric and had >= labels.items()]
+        assert found, f"no {metric} with {labels}"
+        return sum(found)
+
+
 @dataclass
 class RunningServer:
     """A server process. `address`: host:port. `stub`: a client of it."""
@@ -60,6 +84,12 @@ class RunningServer:
     def log(self) -> list[dict[str, Any]]:
         """Its log lines so far."""
         return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+
+    def scrape(self) -> Scrape:
+        """What it tells Prometheus."""
+        told = wait_for(lambda: [line for line in self.log() if "metrics_address" in line], self.process, self.log_file)
+        with urlopen(f"http://{told[0]['metrics_address']}/metrics", timeout=10) as reply:
+            return Scrape(reply.read().decode())
 
     def health(self, service: str = "") -> int:
         request = health_pb2.HealthCheckRequest(service=service)

@@ -81,6 +81,19 @@ def test_unknown_service_has_no_health(server: RunningServer) -> None:
     assert code_of(server.health, "no.such.Service") is grpc.StatusCode.NOT_FOUND
 
 
+def test_metrics_are_served_only_when_asked_for(server: RunningServer) -> None:
+    assert not any("metrics_address" in line for line in server.log())
+    inodes = {
+        fd.readlink().name.removeprefix("socket:[").rstrip("]")
+        for fd in Path(f"/proc/{server.process.pid}/fd").iterdir()
+        if fd.is_symlink() and "socket:[" in str(fd.readlink())
+    }
+    tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+    listening = [line.split() for table in tables for line in table if line.split()[3] == "0A"]
+    ports = {int(line[1].rsplit(":", 1)[1], 16) for line in listening if line[9] in inodes}
+    assert ports == {int(server.address.rsplit(":", 1)[1])}
+
+
 def test_reflection_shows_the_contract(server: RunningServer) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
     asked = [

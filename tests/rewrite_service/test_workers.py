@@ -20,6 +20,11 @@ from rewrite_service.supervisor import hold_port
 WORKERS = 2
 
 
+def rewrites(server: RunningServer) -> float:
+    """Rewrites that all workers together counted."""
+    return server.scrape().value("query_rewrite_requests_total", method="rewrite", code="OK")
+
+
 def pids(server: RunningServer, event: str) -> list[int]:
     return [line["pid"] for line in server.log() if line["event"].startswith(event) and "pid" in line]
 
@@ -34,7 +39,7 @@ def until(reached, seconds: float = 60.0):
 
 @pytest.fixture(scope="module")
 def several(launch: Launch) -> RunningServer:
-    server = launch(workers=WORKERS)
+    server = launch(workers=WORKERS, metrics_port=0)
     until(lambda: len(pids(server, "listening")) >= WORKERS)
     return server
 
@@ -67,11 +72,39 @@ def test_all_workers_serve_and_see_what_any_of_them_was_told(several: RunningSer
 def test_a_worker_that_dies_is_replaced_and_the_others_go_on(several: RunningServer) -> None:
     time.sleep(5.5)  # one that dies at once would end the server: that is another case
     before = set(pids(several, "listening"))
+    counted = rewrites(several)
+    assert several.scrape().value("query_rewrite_serving_workers") == WORKERS
     os.kill(min(before), signal.SIGKILL)
+    until(lambda: several.scrape().value("query_rewrite_serving_workers") == WORKERS - 1)
     until(lambda: len(set(pids(several, "listening"))) == WORKERS + 1)
     assert any(line["event"].startswith("a worker ended") for line in several.log())
     for _ in range(8):
         assert ask(several, a_request()).decision != pb.DECISION_UNSPECIFIED
+    scraped = several.scrape()
+    assert rewrites(several) == counted + 8, "what a worker counted outlives it, to the last call"
+    assert scraped.value("query_rewrite_worker_restarts_total") == 1
+    assert scraped.value("query_rewrite_serving_workers") == WORKERS
+
+
+def test_one_endpoint_tells_of_all_workers(several: RunningServer) -> None:
+    before, logged = rewrites(several), len(pids(several, "rewrite"))
+    for _ in range(24):
+        ask(several, a_request())
+    served = set(pids(several, "rewrite")[logged:])
+    assert len(served) == WORKERS, "both had some"
+    assert rewrites(several) - before == 24
+    after = several.scrape()
+    assert after.value("query_rewrite_configured_workers") == WORKERS
+    assert after.total("query_rewrite_bundle_info") == WORKERS
+
+
+def test_a_metrics_port_that_is_taken_is_said(several: RunningServer, tmp_path: Path) -> None:
+    taken = next(line["metrics_address"] for line in several.log() if "metrics_address" in line).rsplit(":", 1)[1]
+    for workers in (1, WORKERS):
+        log = tmp_path / f"log-{workers}"
+        process = spawn(tmp_path / "none", tmp_path / "state", log, workers=workers, metrics_port=taken)
+        assert process.wait(30) == Exit.ADDRESS
+        assert "cannot serve metrics" in log.read_text() and "metrics_port" in log.read_text()
 
 
 def test_what_the_big_parts_take_is_taken_once(several: RunningServer) -> None:
