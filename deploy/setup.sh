@@ -65,7 +65,7 @@ if ! has_libgomp; then
 fi
 
 extra=""
-[ "${1:-}" = test ] && extra="[test,train]"
+[ "${1:-}" = test ] && extra="[test,train,tracing]"
 # Tests of training need torch. Its build without CUDA, where it can be had: the other one is gigabytes.
 if [ -n "$extra" ] && ! .venv/bin/python -c 'import torch' 2>/dev/null; then
   torch=$(sed -n 's/^ *"\(torch==[^"]*\)",/\1/p' pyproject.toml)

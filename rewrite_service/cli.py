@@ -272,6 +272,10 @@ def serve(
     settings = load_settings(
         config, host=host, port=port, workers=workers, state_dir=state_dir, metrics_port=metrics_port
     )
+    if settings.otlp_endpoint is not None:
+        from rewrite_service.tracing import require_tracing
+
+        require_tracing()
     if settings.workers > 1:
         from rewrite_service.supervisor import supervise as run
     else:

@@ -26,6 +26,7 @@ from rewrite_service.metrics.calls import count_call
 from rewrite_service.metrics.catalogue import METHODS
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.settings import Settings
+from rewrite_service.tracing import open_tracing, traceparent_of
 from rewrite_service.worker import Worker
 
 if TYPE_CHECKING:
@@ -50,14 +51,15 @@ def way_back_s(remaining_s: float) -> float:
 
 class Call:
     """One call under way. `arrived`: `time.monotonic()` seconds. `facts`: what its log line will say. `decision`: what
-    a Rewrite is answered, for the metrics."""
+    was decided. `traceparent`: the caller's trace, where calls are traced."""
 
-    __slots__ = ("arrived", "deadline", "decision", "facts")
+    __slots__ = ("arrived", "deadline", "decision", "facts", "traceparent")
 
     def __init__(self, context: grpc.aio.ServicerContext, default_s: float | None) -> None:
         self.arrived = time.monotonic()
         self.facts: Facts = {}
         self.decision: Decision | None = None
+        self.traceparent: str | None = None
         remaining = context.time_remaining()
         if remaining is None:
             remaining = default_s
@@ -83,6 +85,7 @@ class RewriteServicer:
         self._records = Gate(settings.max_records_in_flight)
         # Recording waits for the disk, so it has a thread of its own and never stands before a rewrite.
         self._rewriter = Worker("rewrite")
+        self._tracing = open_tracing(settings)
         self._recorder = Worker("record")
 
     async def open(self, load: Callable[[], Pipeline]) -> None:
@@ -123,6 +126,8 @@ class RewriteServicer:
             self._pipeline.close()
         elif self._pipeline is not None:
             self._log.warning("pipeline left open", why="still at work")
+        if self._tracing is not None:
+            self._tracing.close(timeout_s)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """What to register with a server."""
@@ -147,12 +152,14 @@ class RewriteServicer:
         gate: Gate,
         default_s: float | None,
     ) -> grpc.RpcMethodHandler:
-        count = self._count_of(event)
+        ended = self._ending(event)
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
             call = Call(context, default_s)
             try:
                 self._last_arrival = call.arrived
+                if self._tracing is not None:
+                    call.traceparent = traceparent_of(context.invocation_metadata())
                 if self._stopping:
                     raise NotReady("the server is stopping; ask another")
                 with gate:
@@ -160,12 +167,12 @@ class RewriteServicer:
                         raise NotReady("the server is loading; try again in a moment")
                     reply = (await answer(_parse(kind, raw), call)).SerializeToString()
             except asyncio.CancelledError:  # the caller has gone, or its deadline has passed
-                count(call, "CANCELLED")
+                ended(call, "CANCELLED")
                 self._log.info(event, code="CANCELLED", us=call.elapsed_us(), **call.facts)
                 raise
             except Exception as error:
                 status = to_status(error)
-                count(call, status.code.name, error)
+                ended(call, status.code.name, error)
                 if status.error_id is None:
                     # Refused for a reason the caller is told, in words that hold none of its texts.
                     self._log.info(event, code=status.code.name, why=status.message, us=call.elapsed_us(), **call.facts)
@@ -173,21 +180,25 @@ class RewriteServicer:
                     fields = call.facts | error_fields(error, self._settings.log_texts)
                     self._log.error(event, code=status.code.name, error_id=status.error_id, **fields)
                 await context.abort(status.code, status.message)
-            count(call, "OK")
+            ended(call, "OK")
             self._log.info(event, code="OK", us=call.elapsed_us(), **call.facts)
             return reply
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    def _count_of(self, event: str) -> Callable[..., None]:
-        """What counts each call of a method as it ends, whichever way: of a `Call`, its status's name, its error."""
-        METHODS.index(event)  # one that the metrics do not know is found here, and not by a caller
+    def _ending(self, event: str) -> Callable[..., None]:
+        """What counts and traces each call of a method as it ends, whichever way: of a `Call`, its status's name, its
+        error."""
+        method = METHODS[event]  # one that the metrics do not know is found here, and not by a caller
 
-        def count(call: Call, code: str, error: Exception | None = None) -> None:
+        def ended(call: Call, code: str, error: Exception | None = None) -> None:
+            us = call.elapsed_us()
             if self._settings.metrics_port is not None:
-                count_call(event, code, call.elapsed_us(), call.decision, error)
+                count_call(event, code, us, call.decision if event == "rewrite" else None, error)
+            if self._tracing is not None:
+                self._tracing.record(SERVICE_NAME, method, code, us, call.traceparent, call.decision)
 
-        return count
+        return ended
 
     async def _rewrite(self, message: pb.RewriteRequest, call: Call) -> pb.RewriteResponse:
         request = converters.to_request(message, self._limits)
@@ -233,7 +244,7 @@ class RewriteServicer:
             decision.stage_us.update(convert=converted_us, total=call.elapsed_us())
             reply = convert(decision)
         call.facts |= decision_fields(decision, log_texts)
-        call.decision = None if explain else decision
+        call.decision = decision
         return reply
 
 

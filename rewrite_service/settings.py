@@ -94,6 +94,12 @@ class Settings(BaseSettings):
     metrics_host: str = Field("127.0.0.1", min_length=1)
     """Address of the same. Whoever reaches it reads all metrics; they hold no text and no id."""
 
+    otlp_endpoint: str | None = Field(None, pattern=r"^https?://[^\s/]+$")
+    """Where to send traces, OTLP over gRPC, such as `http://127.0.0.1:4317`; needs the extra `tracing`; none: none."""
+
+    trace_share: float = Field(0.01, ge=0, le=1)
+    """Share of the calls to trace, of those whose caller sends no trace context; else the caller's word counts."""
+
     drain_seconds: float = Field(10.0, ge=0, le=3600)
     """Time for requests under way to finish after SIGTERM or SIGINT, in seconds; then they are cut."""
 

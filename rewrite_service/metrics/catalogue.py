@@ -18,11 +18,11 @@ REGISTRY = Registry()
 NO_LAYER = "none"
 OTHER = "other"
 """Of stages that are not named here."""
-METHODS = tuple(
-    re.sub(r"(?<=[a-z])(?=[A-Z])", "_", method.name).lower()
+METHODS = {
+    re.sub(r"(?<=[a-z])(?=[A-Z])", "_", method.name).lower(): method.name
     for method in pb.DESCRIPTOR.services_by_name["RewriteService"].methods
-)
-"""As the log's `event` has them: `rewrite` for Rewrite."""
+}
+"""As the log's `event` has them, to the contract's name: `rewrite` for Rewrite."""
 CODES = tuple(code.name for code in grpc.StatusCode)
 LAYERS = (*(layer.value for layer in Layer), NO_LAYER)
 REASONS = tuple(reason.value for reason in Reason)
@@ -40,7 +40,11 @@ _PROBABILITY = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1
 _A_SECOND = 1_000_000.0
 
 REQUESTS = Counter(
-    REGISTRY, "query_rewrite_requests", "Calls that ended, by method and gRPC status code.", method=METHODS, code=CODES
+    REGISTRY,
+    "query_rewrite_requests",
+    "Calls that ended, by method and gRPC status code.",
+    method=tuple(METHODS),
+    code=CODES,
 )
 REQUEST_SECONDS = Histogram(
     REGISTRY,
@@ -48,7 +52,7 @@ REQUEST_SECONDS = Histogram(
     "From a message's arrival in the server to its reply, whatever the status.",
     _CALL_US,
     _A_SECOND,
-    method=METHODS,
+    method=tuple(METHODS),
 )
 STAGE_SECONDS = Histogram(
     REGISTRY,
@@ -78,8 +82,8 @@ BEST_PROBABILITY = Histogram(
     _PROBABILITY,
 )
 SHED = Counter(
-    REGISTRY, "query_rewrite_shed", "Calls refused because too many were under way.", method=METHODS
-)  # fmt: skip
+    REGISTRY, "query_rewrite_shed", "Calls refused because too many were under way.", method=tuple(METHODS)
+)
 STORE_ERRORS = Counter(
     REGISTRY,
     "query_rewrite_store_errors",
