@@ -1,8 +1,9 @@
 """What counting for Prometheus costs a request, in processor time of the server.
 
 Servers on one core, one with metrics and two without, are asked the same requests of the log in turn, a hundred at a
-time; what lies between the two without is what such a comparison cannot tell. Processor time of the whole process, the second's sampling and the gRPC library's threads included. Beside
-it, the count of one call alone, what it would take with the library's own counters, and how long a scrape takes.
+time; what lies between the two without is what such a comparison cannot tell. Processor time of the whole process, the
+second's sampling and the gRPC library's threads included. Beside it, the count of one call alone, what it would take
+with the library's own counters, and how long a scrape takes.
 
 usage: python -m benchmarks.serving.metrics_cost BUNDLE LOG
 """

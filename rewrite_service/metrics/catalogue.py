@@ -81,9 +81,7 @@ BEST_PROBABILITY = Histogram(
     "Calibrated probability that the best candidate helps, of Rewrites that weighed one.",
     _PROBABILITY,
 )
-SHED = Counter(
-    REGISTRY, "query_rewrite_shed", "Calls refused because too many were under way.", method=tuple(METHODS)
-)
+SHED = Counter(REGISTRY, "query_rewrite_shed", "Calls refused because too many were under way.", method=tuple(METHODS))
 STORE_ERRORS = Counter(
     REGISTRY,
     "query_rewrite_store_errors",

@@ -176,6 +176,8 @@ class Text(Metric):
         """At most 120 bytes of it count; what is not of letters, digits and `-_.:+` is told as `_`."""
         plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.:+") else "_" for c in value)
         raw = plain.encode()[: CELL_BYTES * (_TEXT_CELLS - 1)]
+        if raw == self.read(self._registry.cells).encode():
+            return  # so that a scrape this very moment does not miss it
         cells = self._registry.cells[self.start : self.start + _TEXT_CELLS]
         cells[0] = 0.0  # nothing, until the whole is there
         cells[1:].cast("B")[: len(raw)] = raw

@@ -36,7 +36,7 @@ class CellsCollector(Collector):
     def collect(self) -> Iterator[Family]:
         for metric in self._registry.metrics:
             yield _family(metric, self._memories)
-            time.sleep(_GIVE_WAY_S)  # some tenths of a millisecond of Python each: whoever waits to run goes before
+            time.sleep(_GIVE_WAY_S)  # each takes less than a millisecond of Python: whoever waits to run goes before
 
 
 def open_metrics(settings: Settings, memories: Sequence[memoryview]) -> bool:
