@@ -116,9 +116,9 @@ class _Server:
         code = await self._load(servicer)
         if code is Exit.OK and not self._stop.is_set():
             await _set_health(health, health_pb2.HealthCheckResponse.SERVING)
-            self._log.info(f"listening on {address}", address=address, seconds=round(time.monotonic() - begun, 3))
             SERVING.set(1)
             sampler.sample()
+            self._log.info(f"listening on {address}", address=address, seconds=round(time.monotonic() - begun, 3))
             await self._serve_until_told(servicer)
             SERVING.set(0)
         await self._drain(server, servicer, health)

@@ -188,15 +188,18 @@ class RewriteServicer:
 
     def _ending(self, event: str) -> Callable[..., None]:
         """What counts and traces each call of a method as it ends, whichever way: of a `Call`, its status's name, its
-        error."""
+        error. Never raises: an answer is worth more than its count."""
         method = METHODS[event]  # one that the metrics do not know is found here, and not by a caller
 
         def ended(call: Call, code: str, error: Exception | None = None) -> None:
             us = call.elapsed_us()
-            if self._settings.metrics_port is not None:
-                count_call(event, code, us, call.decision if event == "rewrite" else None, error)
-            if self._tracing is not None:
-                self._tracing.record(SERVICE_NAME, method, code, us, call.traceparent, call.decision)
+            try:
+                if self._settings.metrics_port is not None:
+                    count_call(event, code, us, call.decision if event == "rewrite" else None, error)
+                if self._tracing is not None:
+                    self._tracing.record(SERVICE_NAME, method, code, us, call.traceparent, call.decision)
+            except Exception as failed:
+                self._log.error("a call was not counted", **error_fields(failed, self._settings.log_texts))
 
         return ended
 
