@@ -103,6 +103,24 @@ def test_a_pipeline_that_breaks_is_a_pass(log: io.BytesIO) -> None:
     assert SECRET not in log.getvalue().decode()
 
 
+def test_a_call_that_cannot_be_counted_is_answered(log: io.BytesIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError(SECRET)
+
+    monkeypatch.setattr("rewrite_service.servicer.count_call", fails)
+
+    async def test() -> None:
+        async with serving(FaultyPipeline(passes), metrics_port=0) as stub:
+            assert (await stub.Rewrite(a_request())).reason == pb.REASON_NO_CANDIDATES
+            with pytest.raises(grpc.RpcError) as refused:
+                await stub.Rewrite(a_request(user_id=""))
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+    run(test)
+    assert log.getvalue().count(b"a call was not counted") == 2
+    assert SECRET not in log.getvalue().decode()
+
+
 def test_a_reply_that_cannot_be_sent_is_a_pass(log: io.BytesIO) -> None:
     async def test() -> None:
         unsendable = Decision("play \ud800", Reason.CONFIDENT)
