@@ -31,6 +31,8 @@ from rewrite_service.settings import Settings
 _RESTART_PAUSE_S = 0.5
 _SETTLED_S = 5.0
 """A worker that lived so long had started; one that ends sooner would only do so again."""
+_CANNOT_SERVE = (Exit.BUNDLE, Exit.ADDRESS, Exit.STORE)
+"""What a worker says that has never served, however long it took to find out."""
 _GRACE_S = 5.0
 """Beyond the time for draining, before a worker that does not end is killed."""
 _PR_SET_PDEATHSIG = 1
@@ -97,7 +99,8 @@ class _Supervisor:
             for number, (process, started) in list(self._workers.items()):
                 if process.exitcode is None or self._stopping:
                     continue
-                if time.monotonic() - started < _SETTLED_S and process.exitcode > 0:
+                young = time.monotonic() - started < _SETTLED_S
+                if process.exitcode in _CANNOT_SERVE or (young and process.exitcode > 0):
                     self._log.error("a worker cannot serve", worker=number, code=process.exitcode)
                     self._end()
                     return process.exitcode
