@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rewrite_service.access.commands import app as token_app
 from rewrite_service.decision import Layer
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="A query-rewrite service for assistants: learns from the interaction log, serves over gRPC.",
 )
+app.add_typer(token_app, name="token")
 _console = Console()
 
 # Heavy libraries are imported inside the commands, so that --help answers at once.

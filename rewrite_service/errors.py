@@ -2,6 +2,8 @@
 
 RewriteError
 ├── InvalidRequest     the caller's request is bad; names the field and the remedy
+├── Unauthenticated    the caller shows no token that is known
+├── PermissionDenied   the caller's token is not for this
 ├── Overloaded         too much under way; shed at the door
 ├── NotReady           no bundle is loaded yet
 ├── BundleError        a bundle cannot be used: a part is missing, altered or of another schema
@@ -26,8 +28,20 @@ class InvalidRequest(RewriteError):
         self.field = field
 
 
-class Overloaded(RewriteError):
+class Unauthenticated(RewriteError):
     pass
+
+
+class PermissionDenied(RewriteError):
+    pass
+
+
+class Overloaded(RewriteError):
+    """`retry_after_s`: seconds after which trying again may help, where that is known."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class NotReady(RewriteError):

@@ -1,7 +1,8 @@
 """RewriteService over gRPC: bytes in, bytes out; everything that has to do with rewriting is in the pipeline.
 
-Each call passes the same way: parse, enter the gate, check and convert, run the pipeline on its worker, convert back,
-one log line. Handlers take and give bytes so that a message that cannot be parsed is answered like any other bad one.
+Each call passes the same way: who is calling, the gate, parse, check and convert, run the pipeline on its worker,
+convert back, one log line. Handlers take and give bytes, so that who may not call is refused unread, and a message that
+cannot be parsed is answered like any other bad one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from google.protobuf.message import DecodeError, Message
 
 from retriever.interaction import Request
 from rewrite_service import converters
+from rewrite_service.access.door import Access
+from rewrite_service.access.scopes import scope_of
+from rewrite_service.access.tenants import enter_tenant
 from rewrite_service.decision import Decision, Reason
 from rewrite_service.errors import InvalidRequest, NotReady
 from rewrite_service.gate import Gate
@@ -74,8 +78,10 @@ class Call:
 class RewriteServicer:
     """Serves calls once `open` has been called; until then it answers UNAVAILABLE. Belongs to one event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, access: Access | None = None) -> None:
+        """`access`: who may call; everybody where None."""
         self._settings = settings
+        self._access = access or Access()
         self._log = structlog.get_logger().bind()
         self._limits = converters.Limits(query_chars=settings.max_query_chars)
         self._pipeline: Pipeline | None = None
@@ -153,6 +159,7 @@ class RewriteServicer:
         default_s: float | None,
     ) -> grpc.RpcMethodHandler:
         ended = self._ending(event)
+        scope = scope_of(kind.DESCRIPTOR)
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
             call = Call(context, default_s)
@@ -162,10 +169,15 @@ class RewriteServicer:
                     call.traceparent = traceparent_of(context.invocation_metadata())
                 if self._stopping:
                     raise NotReady("the server is stopping; ask another")
-                with gate:
+                caller = self._access.check(context.invocation_metadata(), scope)
+                if caller.name is not None:
+                    call.facts["client"] = caller.name
+                with caller.quota, gate:
                     if self._pipeline is None:
                         raise NotReady("the server is loading; try again in a moment")
-                    reply = (await answer(_parse(kind, raw), call)).SerializeToString()
+                    message = _parse(kind, raw)
+                    enter_tenant(message, caller.tenant)
+                    reply = (await answer(message, call)).SerializeToString()
             except asyncio.CancelledError:  # the caller has gone, or its deadline has passed
                 ended(call, "CANCELLED")
                 self._log.info(event, code="CANCELLED", us=call.elapsed_us(), **call.facts)
@@ -179,7 +191,7 @@ class RewriteServicer:
                 else:
                     fields = call.facts | error_fields(error, self._settings.log_texts)
                     self._log.error(event, code=status.code.name, error_id=status.error_id, **fields)
-                await context.abort(status.code, status.message)
+                await context.abort(status.code, status.message, status.trailing)
             ended(call, "OK")
             self._log.info(event, code="OK", us=call.elapsed_us(), **call.facts)
             return reply

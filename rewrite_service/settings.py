@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from retriever.normalise import MAX_CHARS
+from rewrite_service.access.exposure import open_to_others
 from rewrite_service.errors import RewriteError
 
 ENV_PREFIX = "QUERY_REWRITE_"
@@ -35,13 +36,28 @@ class Settings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", min_length=1)
-    """Address to serve on. There is no TLS here: put a proxy in front of anything but loopback."""
+    """Address to serve on. Beyond loopback TLS is needed, and tokens or client certificates, or `allow_insecure`."""
 
     port: int = Field(50051, ge=0, le=65535)
     """Port to serve on; 0 takes a free one and logs which."""
 
     workers: int = Field(1, ge=1, le=256)
     """Server processes on the port, one for each core to use; requests are dealt out among them by connection."""
+
+    tls_cert: Path | None = None
+    """The server's certificate chain, PEM; with `tls_key` it serves with TLS and nothing else. Read anew on change."""
+
+    tls_key: Path | None = None
+    """The certificate's private key, PEM, without a password."""
+
+    tls_client_ca: Path | None = None
+    """Authorities, PEM: only clients with a certificate that one of them signed can connect (mutual TLS)."""
+
+    tokens_file: Path | None = None
+    """Who may call (`query-rewrite token new`); none: whoever can connect. Read anew on change."""
+
+    allow_insecure: bool = False
+    """Whether to serve beyond loopback without TLS, or to callers who show neither token nor certificate."""
 
     state_dir: Path = Path("var/state")
     """Folder of the embedded store, made where there is none, readable by its owner only."""
@@ -61,11 +77,23 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(64, ge=1, le=100_000)
     """Rewrite and Explain requests under way at the same time; more are refused with RESOURCE_EXHAUSTED."""
 
+    max_wait_ms: int = Field(100, ge=1, le=60_000)
+    """Longest expected wait behind others of a Rewrite or Explain, however patient its client; beyond it is refused."""
+
     max_records_in_flight: int = Field(64, ge=1, le=100_000)
     """The same for Record, counted apart so that a slow disk never holds up rewrites."""
 
     max_message_bytes: int = Field(MIB, ge=64 * 1024, le=64 * MIB)
     """Largest message taken, in bytes; larger ones are refused with RESOURCE_EXHAUSTED."""
+
+    max_metadata_bytes: int = Field(8192, ge=1024, le=64 * 1024)
+    """Largest metadata of a call, in bytes; larger ones are refused with RESOURCE_EXHAUSTED."""
+
+    max_connections: int = Field(1000, ge=1, le=1_000_000)
+    """Connections open at the same time, health checks among them; more are closed at once."""
+
+    max_streams_per_connection: int = Field(1000, ge=1, le=100_000)
+    """Calls under way on one connection; clients hold back more until one has ended."""
 
     max_query_chars: int = Field(MAX_CHARS, ge=1, le=MAX_CHARS)
     """Longest query, alternative or rewrite taken, in characters; longer ones are refused with INVALID_ARGUMENT."""
@@ -136,9 +164,20 @@ def load_settings(config: Path | None = None, **given: Any) -> Settings:
     given = {name: value for name, value in given.items() if value is not None}
     merged = {name: value for name, value in from_file.items() if name not in in_environment} | given
     try:
-        return Settings(**merged)
+        settings = Settings(**merged)
     except ValidationError as error:
         raise SettingsError(_explained(error, from_file, given, config)) from None
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: Settings) -> None:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise SettingsError("tls_cert and tls_key go together: set both, or neither")
+    if settings.tls_client_ca is not None and settings.tls_cert is None:
+        raise SettingsError("tls_client_ca needs tls_cert and tls_key")
+    if (problem := open_to_others(settings.host, settings)) is not None:
+        raise SettingsError(f"host: {problem}")
 
 
 def _is_set(variable: str) -> bool:
