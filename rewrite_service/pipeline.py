@@ -133,6 +133,11 @@ class Pipeline:
             return None
         return replace(found, stage_us={"remembered": (time.perf_counter_ns() - began) // 1000})
 
+    @property
+    def recall_s(self) -> float:
+        """Seconds that looking for a remembered decision takes, by what it took lately."""
+        return self._costs.expected("recall")
+
     def _remember(
         self,
         decision: Decision,

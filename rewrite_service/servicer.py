@@ -22,7 +22,7 @@ from rewrite_service.access.door import Access
 from rewrite_service.access.scopes import scope_of
 from rewrite_service.access.tenants import enter_tenant
 from rewrite_service.decision import Decision, Reason
-from rewrite_service.errors import InvalidRequest, NotReady
+from rewrite_service.errors import InvalidRequest, NotReady, Overloaded
 from rewrite_service.gate import Gate
 from rewrite_service.grpc_errors import to_status
 from rewrite_service.logs import decision_fields, error_fields, request_fields
@@ -43,6 +43,8 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RewriteService"].full_name
 # No more than 250 ms of a patient client, and 1 ms or a tenth of an impatient one.
 _WAY_BACK_SHARE, _MOST_WAY_BACK_S = 0.05, 0.25
 _LEAST_WAY_BACK_SHARE, _LEAST_WAY_BACK_S = 0.1, 0.001
+
+_RECALL_ON_LOOP_S = 0.0005
 
 Facts = dict[str, Any]
 
@@ -236,7 +238,8 @@ class RewriteServicer:
     async def _decide(
         self, request: Request, call: Call, *, explain: bool, convert: Callable[[Decision], Message]
     ) -> Message:
-        """The reply, in time; whatever breaks from here on is a pass."""
+        """The reply, in time; whatever breaks from here on is a pass. Raises `Overloaded` where there is no time to
+        decide: what was decided a moment ago is given again even then."""
         pipeline, log_texts = self._pipeline, self._settings.log_texts
         call.facts |= request_fields(request, log_texts)
         converted_us = call.elapsed_us()
@@ -250,9 +253,14 @@ class RewriteServicer:
             return Decision(None, Reason.OUT_OF_TIME, bundle_version=pipeline.bundle_version), _us(begun)
 
         try:
-            decision, queue_us = await self._rewriter.run(run, deadline=call.deadline, late=too_late)
+            if (at_hand := self._shed(request, call, explain)) is not None:
+                decision, queue_us = at_hand, 0
+            else:
+                decision, queue_us = await self._rewriter.run(run, deadline=call.deadline, late=too_late)
             decision.stage_us.update(convert=converted_us, queue=queue_us, total=call.elapsed_us())
             reply = convert(decision)
+        except Overloaded:
+            raise
         except Exception as error:
             self._log.error("failed open", **error_fields(error, log_texts))
             decision = Decision(None, Reason.INTERNAL_ERROR, bundle_version=pipeline.bundle_version)
@@ -261,6 +269,20 @@ class RewriteServicer:
         call.facts |= decision_fields(decision, log_texts)
         call.decision = decision
         return reply
+
+
+    def _shed(self, request: Request, call: Call, explain: bool) -> Decision | None:
+        """None where the worker has time for the request. Where not, the decision made of it a moment ago, if it is at
+        hand; else raises `Overloaded`."""
+        try:
+            self._rewriter.backlog.admit(call.deadline - time.monotonic(), self._settings.max_wait_ms / 1000)
+        except Overloaded:
+            # This looks into the store, on the event loop: only where that is a matter of microseconds.
+            quick = not explain and self._pipeline.recall_s < _RECALL_ON_LOOP_S
+            if quick and (known := self._pipeline.remembered(request, call.deadline)) is not None:
+                return known
+            raise
+        return None
 
 
 def _parse(kind: type[Message], raw: bytes) -> Message:

@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from conftest import a_request, a_turn
 
 from rewrite_service.decision import Decision, Reason
 from rewrite_service.errors import StoreError
+from rewrite_service.grpc_errors import PUSHBACK_KEY
 from rewrite_service.logs import configure_logging
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.pb import rewrite_pb2_grpc
@@ -26,6 +28,7 @@ from rewrite_service.servicer import RewriteServicer, way_back_s
 from rewrite_service.settings import Settings
 
 SECRET = "tangerine"
+REMEMBERED = "play it again"
 
 
 class FaultyPipeline:
@@ -41,6 +44,11 @@ class FaultyPipeline:
     def rewrite(self, request: Any, deadline: float | None = None, *, explain: bool = False) -> Decision:
         self.deadlines.append(deadline)
         return self._rewrite(request)
+
+    recall_s = 0.0
+
+    def remembered(self, request: Any, deadline: float | None = None) -> Decision | None:
+        return passes(request) if request.query == REMEMBERED else None
 
     def record(self, turns: Any, feedback: Any = ()) -> int:
         return self._record()
@@ -150,6 +158,54 @@ def test_a_pipeline_that_is_late_is_a_pass_in_time(log: io.BytesIO) -> None:
             assert (await stub.Rewrite(a_request(), timeout=5)).reason == pb.REASON_NO_CANDIDATES
             # What nobody waited for any more was not done: only the first and the last reached the pipeline.
             assert len(pipeline.deadlines) == 2
+
+    run(test)
+
+
+def test_three_times_what_it_bears_is_shed_at_the_door_and_over_in_a_moment(log: io.BytesIO) -> None:
+    """200 a second is what it bears. What is let in is decided, and hardly ever too late."""
+    deadline_s = 0.05
+
+    def work(request: Any) -> Decision:
+        time.sleep(0.005)
+        return passes(request)
+
+    async def test() -> None:
+        answers: list[tuple[str, float]] = []
+
+        async def ask(stub: Any, query: str = "play jazz") -> None:
+            begun = time.monotonic()
+            try:
+                reply = await stub.Rewrite(a_request(query=query))
+                answers.append((pb.Reason.Name(reply.reason), time.monotonic() - begun))
+            except grpc.aio.AioRpcError as error:
+                assert float(dict(error.trailing_metadata())[PUSHBACK_KEY]) < 1000
+                answers.append((error.code().name, time.monotonic() - begun))
+
+        async with serving(FaultyPipeline(work), default_deadline_ms=1000 * deadline_s) as stub:
+            for _ in range(20):
+                await ask(stub)
+            answers.clear()
+            begun, asked = time.monotonic(), []
+            for number in range(600):
+                asked.append(asyncio.create_task(ask(stub)))
+                await asyncio.sleep(max(0.0, begun + (number + 1) / 600 - time.monotonic()))
+                if number == 500:
+                    known = len(answers)
+                    await ask(stub, REMEMBERED)
+                    assert answers[known:][-1][0] == "REASON_NO_CANDIDATES", "what is at hand costs nothing"
+            await asyncio.gather(*asked)
+            during = Counter(kind for kind, _ in answers)
+            answers.clear()
+            await asyncio.sleep(2 * deadline_s)
+            for _ in range(20):
+                await ask(stub)
+            after = Counter(kind for kind, _ in answers)
+        assert set(during) <= {"REASON_NO_CANDIDATES", "RESOURCE_EXHAUSTED", "REASON_OUT_OF_TIME"}
+        assert during["RESOURCE_EXHAUSTED"] > 200, during
+        assert during["REASON_NO_CANDIDATES"] > 60, during
+        assert during["REASON_OUT_OF_TIME"] < during["REASON_NO_CANDIDATES"], during
+        assert after == {"REASON_NO_CANDIDATES": 20}
 
     run(test)
 
