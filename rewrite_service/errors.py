@@ -17,7 +17,9 @@ from __future__ import annotations
 
 
 class RewriteError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose. `client`: the name of the token of the call that it ended, for the log."""
+
+    client: str | None = None
 
 
 class InvalidRequest(RewriteError):

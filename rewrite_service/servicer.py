@@ -22,7 +22,7 @@ from rewrite_service.access.door import Access
 from rewrite_service.access.scopes import scope_of
 from rewrite_service.access.tenants import enter_tenant
 from rewrite_service.decision import Decision, Reason
-from rewrite_service.errors import InvalidRequest, NotReady, Overloaded
+from rewrite_service.errors import InvalidRequest, NotReady, Overloaded, RewriteError
 from rewrite_service.gate import Gate
 from rewrite_service.grpc_errors import to_status
 from rewrite_service.logs import decision_fields, error_fields, request_fields
@@ -187,6 +187,8 @@ class RewriteServicer:
             except Exception as error:
                 status = to_status(error)
                 ended(call, status.code.name, error)
+                if isinstance(error, RewriteError) and error.client is not None:
+                    call.facts["client"] = error.client
                 if status.error_id is None:
                     # Refused for a reason the caller is told, in words that hold none of its texts.
                     self._log.info(event, code=status.code.name, why=status.message, us=call.elapsed_us(), **call.facts)

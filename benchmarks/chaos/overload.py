@@ -93,10 +93,16 @@ class _Bench:
         async def caller() -> None:
             nonlocal answered
             while time.perf_counter() < end:
-                await self._calls[answered % len(self._calls)](messages.pop(), timeout=5)
-                answered += 1
+                try:
+                    await self._calls[answered % len(self._calls)](messages.pop(), timeout=5)
+                    answered += 1
+                except grpc.aio.AioRpcError as error:  # refused, where the machine stood still for a moment
+                    if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                        raise
 
         await asyncio.gather(*(caller() for _ in range(_IN_FLIGHT)))
+        if not answered:
+            raise SystemExit(f"nothing was answered in {seconds} s: no capacity to speak of")
         return answered / seconds
 
     def _messages(self, count: int, times: Sequence[float] | None = None) -> list[bytes]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from rewrite_service.access.quota import Quota
 from rewrite_service.access.scopes import Scope
 from rewrite_service.access.tokens import MAX_TOKEN_CHARS, TokenEntry, digest_of, is_expired, read_tokens
-from rewrite_service.errors import PermissionDenied, Unauthenticated
+from rewrite_service.errors import PermissionDenied, RewriteError, Unauthenticated
 
 _METADATA_KEY = "authorization"
 _SCHEME = "bearer"
@@ -82,11 +82,15 @@ class Access:
         if self._entries is None:
             return ANYBODY
         entry, principal = self._find(digest_of(_token(metadata)))
-        if is_expired(entry, self._now()):
-            raise Unauthenticated("the token has expired; ask whoever runs this server for a new one")
-        if scope not in principal.scopes:
-            raise PermissionDenied(f"the token may not do this; it needs the scope '{scope}'")
-        principal.quota.take()
+        try:
+            if is_expired(entry, self._now()):
+                raise Unauthenticated("the token has expired; ask whoever runs this server for a new one")
+            if scope not in principal.scopes:
+                raise PermissionDenied(f"the token may not do this; it needs the scope '{scope}'")
+            principal.quota.take()
+        except RewriteError as error:
+            error.client = principal.name
+            raise
         return principal
 
     def _find(self, digest: bytes) -> tuple[TokenEntry, Principal]:

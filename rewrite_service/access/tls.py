@@ -24,7 +24,6 @@ class Certificates:
 
     def __init__(self, cert: Path, key: Path, client_ca: Path | None = None) -> None:
         self._cert, self._key, self._client_ca = cert, key, client_ca
-        self._version = self._given = 0
         self.reload()
 
     @property
@@ -38,22 +37,22 @@ class Certificates:
         ca = None if self._client_ca is None else _read(self._client_ca)
         self._check(ca)
         self._current = grpc.ssl_server_certificate_configuration([(key, cert)], root_certificates=ca)
-        self._version += 1
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For `add_secure_port`, once: gRPC hears of a change through them."""
-        self._given = self._version
-        return grpc.dynamic_ssl_server_credentials(
-            self._current, self._fetch, require_client_authentication=self._client_ca is not None
-        )
+        """For `add_secure_port` of one port: through them gRPC hears of a change."""
+        given = self._current
 
-    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """Called by gRPC's threads at each connection. None: as before."""
-        version = self._version
-        if version == self._given:
-            return None
-        self._given = version
-        return self._current
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            """Called by gRPC's threads at each connection. None: as before."""
+            nonlocal given
+            current = self._current
+            if current is given:
+                return None
+            given = current
+            return current
+
+        mutual = self._client_ca is not None
+        return grpc.dynamic_ssl_server_credentials(given, fetch, require_client_authentication=mutual)
 
     def _check(self, ca: bytes | None) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -119,8 +119,8 @@ def new_token() -> str:
 def add_token(path: Path, entry: TokenEntry) -> None:
     """Adds an entry to the file, which is made, for its owner's eyes only, where there is none. The file is replaced
     in one step, so a server never reads half of it; two that add at once both get in. Raises `TokensError`, OSError."""
-    folder = path.absolute().parent
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    path = path.resolve()  # where it is a link, what it points to is replaced
+    lock = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         text = path.read_text(encoding="utf-8") if path.exists() else _HEADER
@@ -136,7 +136,7 @@ def add_token(path: Path, entry: TokenEntry) -> None:
 
 
 def _replace(path: Path, text: str, mode: int) -> None:
-    number, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
+    number, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(number, "w", encoding="utf-8") as file:
             file.write(text)

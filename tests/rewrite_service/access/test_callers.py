@@ -221,7 +221,10 @@ def test_a_file_that_is_broken_changes_nothing_until_it_is_mended(server: Runnin
 def test_the_log_has_names_of_tokens_and_nothing_of_tokens(server: RunningServer, tokens: Tokens) -> None:
     code(server, tokens["slow"])
     code(server, as_metadata("qrw_somebodys_mistake"))
+    code(server, tokens["record"])
     until(lambda: any(line.get("client") == "slow" for line in server.log()))
+    turned_away = [line for line in server.log() if line.get("code") == "PERMISSION_DENIED"]
+    assert turned_away and all(line["client"] for line in turned_away)
     refused = [line for line in server.log() if line.get("code") == "UNAUTHENTICATED"]
     assert refused and all("client" not in line and "user" not in line for line in refused)
     logged = server.log_file.read_text()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from google.protobuf.descriptor import Descriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewrite_service.access.tenants import SEPARATOR, enter_tenant, inner_id, outer_id
+from mining.schema import SchemaError, parse_interaction
+from rewrite_service.access.tenants import MAX_TENANT_CHARS, SEPARATOR, enter_tenant, inner_id, outer_id
 from rewrite_service.converters import MAX_ID_CHARS, to_record, to_request
 from rewrite_service.errors import InvalidRequest
 from rewrite_service.pb import rewrite_pb2 as pb
@@ -90,6 +92,14 @@ def test_the_bounds_are_on_the_id_as_its_caller_says_it(tenant: str) -> None:
     enter_tenant(late, tenant)
     with pytest.raises(InvalidRequest, match="user_id"):
         to_record(late)
+
+
+def test_a_log_may_name_users_of_any_tenant() -> None:
+    longest = inner_id("t" * MAX_TENANT_CHARS, "x" * MAX_ID_CHARS)
+    record = {"interaction_id": "i", "user_id": longest, "timestamp_ms": 1, "query": "play", "outcome": "ok"}
+    assert parse_interaction(orjson.loads(orjson.dumps(record))).request.user_id == longest
+    with pytest.raises(SchemaError, match="user_id"):
+        parse_interaction(record | {"user_id": longest + "x"})
 
 
 def test_other_ids_are_not_spared_their_bounds() -> None:

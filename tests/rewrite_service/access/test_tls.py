@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -158,3 +159,19 @@ def test_a_server_whose_certificate_cannot_be_used_does_not_start(
     process = spawn(bundle_dir, tmp_path / "state", tmp_path / "log", **settings)
     assert process.wait(60) == Exit.ACCESS
     assert "CertificateError" in (tmp_path / "log").read_text()
+
+
+def test_two_ports_with_the_same_files_both_hear_of_a_change(tmp_path: Path, authority: Authority) -> None:
+    authority.write(tmp_path, "first")
+    certificates = Certificates(tmp_path / "server.pem", tmp_path / "server.key")
+    server = grpc.server(ThreadPoolExecutor(1))
+    ports = [server.add_secure_port("127.0.0.1:0", certificates.credentials()) for _ in range(2)]
+    server.start()
+    try:
+        for name in ("second", "third"):
+            cert = authority.write(tmp_path, name)
+            certificates.reload()
+            for port in ports:
+                assert ssl.get_server_certificate(("127.0.0.1", port), timeout=5).encode() == cert
+    finally:
+        server.stop(None)
