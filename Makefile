@@ -24,7 +24,7 @@ BUILD_SOURCES := $(wildcard retriever/*.py retriever/weights/* ranker/*.py minin
   $(wildcard $(addprefix rewrite_service/,build.py bundle.py assemble.py examples.py learning.py people_archive.py))
 
 .PHONY: help setup run bundle test proto bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels \
-  bench-ablations bench-quality bench-listeners bench-encoders bench-cross-encoder bench-capacity bench-echo bench-native-parts bench-metrics bench-slow-parts bench-workers \
+  bench-ablations bench-quality bench-listeners bench-encoders bench-cross-encoder bench-capacity bench-echo bench-native-parts bench-metrics bench-slow-parts bench-overload bench-workers \
   bench-replacement bench-growth bench-serving clean distclean
 
 help: ## Say what there is
@@ -89,6 +89,9 @@ bench-metrics: $(MANIFEST) ## What counting for Prometheus costs a request
 
 bench-slow-parts: $(MANIFEST) ## Whether the deadline is kept with a slow store and a slow encoder
 	$(BIN)/python -m benchmarks.serving.slow_parts $(BUNDLE) $(LOG)
+
+bench-overload: $(MANIFEST) ## Three times what one core bears: what is shed, how late the rest is, how soon it is over
+	$(BIN)/python -m benchmarks.chaos.overload $(BUNDLE) $(LOG)
 
 bench-workers: $(MANIFEST) ## What a second process brings on two cores
 	$(BIN)/python -m benchmarks.serving.workers $(BUNDLE) $(LOG)

@@ -295,6 +295,10 @@ def loadtest(
     sweep: Annotated[bool, typer.Option("--sweep", help="Raise the rate until the budget breaks.")] = False,
     budget_ms: Annotated[float, typer.Option(min=0.1, help="What 99 of 100 answers must keep to in a sweep.")] = 20.0,
     connections: Annotated[int, typer.Option(min=1, max=1000, help="Connections to the server.")] = 2,
+    token: Annotated[
+        str | None, typer.Option(envvar="QUERY_REWRITE_TOKEN", help="Token to send; better by the variable.")
+    ] = None,
+    authority: Annotated[Path | None, typer.Option(help="PEM file of who signed the server's certificate.")] = None,
     json: Annotated[Path | None, typer.Option(help="File for the report as JSON.")] = None,
     plot: Annotated[Path | None, typer.Option(help="File for a plot of a sweep: .svg, .png or .pdf.")] = None,
     allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Load a server on another machine.")] = False,
@@ -324,6 +328,8 @@ def loadtest(
         mix=_one_of(Mix, mix, "--mix") or Mix.USUAL,
         connections=connections,
         allow_remote=allow_remote,
+        token=token,
+        authority=authority,
     )
     if not sweep:
         report = run(rate)

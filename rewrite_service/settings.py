@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(64, ge=1, le=100_000)
     """Rewrite and Explain requests under way at the same time; more are refused with RESOURCE_EXHAUSTED."""
 
-    max_wait_ms: int = Field(200, ge=1, le=60_000)
+    max_wait_ms: int = Field(500, ge=1, le=60_000)
     """Longest expected wait behind others of a Rewrite or Explain, however patient its client; beyond it is refused."""
 
     max_records_in_flight: int = Field(64, ge=1, le=100_000)

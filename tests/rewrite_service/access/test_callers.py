@@ -17,6 +17,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from rewrite_service.access.scopes import METHOD_SCOPES
 from rewrite_service.access.tokens import TokenEntry, add_token, digest_of, new_token
+from rewrite_service.converters import to_request
+from rewrite_service.loadtest import LoadTestError, run_loadtest
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.server import Exit
 
@@ -231,6 +233,15 @@ def test_the_log_has_names_of_tokens_and_nothing_of_tokens(server: RunningServer
     for token in tokens.by_name.values():
         assert token not in logged and token[4:20] not in logged and digest_of(token).hex() not in logged
     assert "somebodys" not in logged and "bob" not in logged
+
+
+def test_the_load_test_can_show_a_token(server: RunningServer, tokens: Tokens) -> None:
+    requests = [to_request(a_request(user_id="lola"))]
+    report = run_loadtest(server.address, 20, 0.5, requests, token=tokens.by_name["rewrite"])
+    assert report.answered == report.sent > 0
+    for token in (None, "qrw_wrong", tokens.by_name["record"]):
+        with pytest.raises(LoadTestError, match="is not serving"):
+            run_loadtest(server.address, 20, 0.5, requests, token=token)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from conftest import Launch, RunningServer, a_request, spawn
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rewrite_service.access.tls import CertificateError, Certificates
+from rewrite_service.converters import to_request
+from rewrite_service.loadtest import run_loadtest
 from rewrite_service.pb import rewrite_pb2_grpc
 from rewrite_service.server import Exit
 
@@ -77,9 +79,12 @@ def shown(server: RunningServer) -> bytes:
     return ssl.get_server_certificate((host, int(port)), timeout=5).encode()
 
 
-def test_it_speaks_tls_and_nothing_else(server: RunningServer, authority: Authority) -> None:
+def test_it_speaks_tls_and_nothing_else(server: RunningServer, authority: Authority, tmp_path: Path) -> None:
     with grpc.secure_channel(server.address, grpc.ssl_channel_credentials(authority.pem)) as channel:
         assert rewrite_pb2_grpc.RewriteServiceStub(channel).Rewrite(a_request(), timeout=10).decision
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    requests = [to_request(a_request())]
+    assert run_loadtest(server.address, 20, 0.5, requests, authority=tmp_path / "ca.pem").answered > 0
     assert health(server, None) is grpc.StatusCode.UNAVAILABLE
     assert health(server, grpc.ssl_channel_credentials(Authority("other").pem)) is grpc.StatusCode.UNAVAILABLE
 
@@ -133,6 +138,7 @@ def test_with_mutual_tls_only_whom_the_authority_signed_can_connect(
     (folder / "clients.pem").write_bytes(other.pem)
     until(lambda: answers(with_certificate(other)))
     assert health(mutual, with_certificate(clients)) is grpc.StatusCode.UNAVAILABLE
+    mutual.process.kill()  # it need not load its bundle to the end
 
 
 def test_files_that_do_not_go_together_are_refused_by_name(tmp_path: Path, authority: Authority) -> None:
