@@ -83,7 +83,7 @@ class RewriteServicer:
     def __init__(self, settings: Settings, access: Access | None = None) -> None:
         """`access`: who may call; everybody where None."""
         self._settings = settings
-        self._access = access or Access()
+        self._access = Access() if access is None else access
         self._log = structlog.get_logger().bind()
         self._limits = converters.Limits(query_chars=settings.max_query_chars)
         self._pipeline: Pipeline | None = None
@@ -178,7 +178,7 @@ class RewriteServicer:
                     if self._pipeline is None:
                         raise NotReady("the server is loading; try again in a moment")
                     message = _parse(kind, raw)
-                    enter_tenant(message, caller.tenant)
+                    enter_tenant(message, caller.tenant, converters.MAX_TURNS_PER_RECORD)
                     reply = (await answer(message, call)).SerializeToString()
             except asyncio.CancelledError:  # the caller has gone, or its deadline has passed
                 ended(call, "CANCELLED")
@@ -271,7 +271,6 @@ class RewriteServicer:
         call.facts |= decision_fields(decision, log_texts)
         call.decision = decision
         return reply
-
 
     def _shed(self, request: Request, call: Call, explain: bool) -> Decision | None:
         """None where the worker has time for the request. Where not, the decision made of it a moment ago, if it is at

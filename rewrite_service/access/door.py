@@ -63,9 +63,6 @@ class Access:
         """Whether everybody may do everything."""
         return self._entries is None
 
-    def __len__(self) -> int:
-        return len(self._entries or ())
-
     def replace(self, tokens: Iterable[TokenEntry]) -> None:
         """From now on only these. One that has not changed keeps what it has used up of its quota."""
         known = {entry: principal for _, entry, principal in self._entries or ()}

@@ -18,6 +18,8 @@ from functools import lru_cache
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from rewrite_service.errors import InvalidRequest
+
 SEPARATOR = "\x1f"
 """ASCII's unit separator."""
 MAX_TENANT_CHARS = 32
@@ -41,16 +43,20 @@ def outer_id(inner: str) -> tuple[str, str]:
     return tenant, user_id
 
 
-def enter_tenant(message: Message, tenant: str) -> None:
-    """Puts the inner id in the place of every user's id in `message`, at any depth."""
+def enter_tenant(message: Message, tenant: str, most: int = 1000) -> None:
+    """Puts the inner id in the place of every user's id in `message`, at any depth. `most`: entries of a list of
+    messages with such ids, each of which costs time. Raises `InvalidRequest` beyond."""
     for field, is_user, repeated in _fields(message.DESCRIPTOR):
         if is_user:
             setattr(message, field, inner_id(tenant, getattr(message, field)))
         elif repeated:
-            for part in getattr(message, field):
-                enter_tenant(part, tenant)
+            parts = getattr(message, field)
+            if len(parts) > most:
+                raise InvalidRequest(field, f"{len(parts)} entries", f"send at most {most}")
+            for part in parts:
+                enter_tenant(part, tenant, most)
         elif message.HasField(field):
-            enter_tenant(getattr(message, field), tenant)
+            enter_tenant(getattr(message, field), tenant, most)
 
 
 @lru_cache(maxsize=256)

@@ -18,6 +18,7 @@ import pytest
 import structlog
 from conftest import a_request, a_turn
 
+from rewrite_service.access.door import Access
 from rewrite_service.decision import Decision, Reason
 from rewrite_service.errors import StoreError
 from rewrite_service.grpc_errors import PUSHBACK_KEY
@@ -69,8 +70,10 @@ def log() -> Iterator[io.BytesIO]:
 
 
 @asynccontextmanager
-async def serving(pipeline: FaultyPipeline, **settings: Any) -> AsyncIterator[rewrite_pb2_grpc.RewriteServiceStub]:
-    servicer = RewriteServicer(Settings(**settings))
+async def serving(
+    pipeline: FaultyPipeline, access: Access | None = None, **settings: Any
+) -> AsyncIterator[rewrite_pb2_grpc.RewriteServiceStub]:
+    servicer = RewriteServicer(Settings(**settings), access)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((servicer.handlers(),))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -127,6 +130,16 @@ def test_a_call_that_cannot_be_counted_is_answered(log: io.BytesIO, monkeypatch:
     run(test)
     assert log.getvalue().count(b"a call was not counted") == 2
     assert SECRET not in log.getvalue().decode()
+
+
+def test_a_tokens_file_without_tokens_lets_nobody_in(log: io.BytesIO) -> None:
+    """It is not the same as none: somebody has withdrawn the last one."""
+
+    async def test() -> None:
+        async with serving(FaultyPipeline(passes), Access([])) as stub:
+            assert await _code(stub.Rewrite(a_request())) is grpc.StatusCode.UNAUTHENTICATED
+
+    run(test)
 
 
 def test_a_reply_that_cannot_be_sent_is_a_pass(log: io.BytesIO) -> None:

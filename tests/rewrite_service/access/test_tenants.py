@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import orjson
 import pytest
 from google.protobuf.descriptor import Descriptor
@@ -51,6 +53,16 @@ def test_every_user_of_a_message_is_moved() -> None:
     empty = pb.ExplainRequest()
     enter_tenant(empty, "acme")
     assert not empty.HasField("request")
+
+
+def test_a_list_that_is_too_long_is_refused_before_it_is_gone_through() -> None:
+    """A message of 1 MiB can hold half a million empty turns."""
+    message = pb.RecordRequest.FromString(b"\x0a\x00" * 500_000)
+    begun = time.monotonic()
+    with pytest.raises(InvalidRequest, match="interactions: 500000 entries"):
+        enter_tenant(message, "acme")
+    assert time.monotonic() - begun < 0.1
+    assert not message.interactions[0].user_id
 
 
 def test_wherever_the_contract_names_a_user_the_field_is_called_user_id() -> None:
