@@ -11,10 +11,19 @@ from dataclasses import dataclass
 
 import grpc
 
-from rewrite_service.errors import BundleError, InvalidRequest, NotReady, Overloaded, RewriteError, StoreError
+from rewrite_service.errors import (
+    BundleError,
+    InvalidRequest,
+    LimitReached,
+    NotReady,
+    Overloaded,
+    RewriteError,
+    StoreError,
+)
 
 _CODES: dict[type[RewriteError], grpc.StatusCode] = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    LimitReached: grpc.StatusCode.FAILED_PRECONDITION,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     NotReady: grpc.StatusCode.UNAVAILABLE,
     StoreError: grpc.StatusCode.UNAVAILABLE,

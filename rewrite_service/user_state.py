@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from retriever.interaction import Interaction
@@ -37,14 +37,14 @@ class UserState:
         return _BYTES_A_USER + self.layer.nbytes + _BYTES_A_TURN * len(self.recent)
 
 
-def merge_turns(archived: list[Interaction], stored: list[Interaction]) -> list[Interaction]:
+def merge_turns(archived: Sequence[Interaction], stored: Sequence[Interaction]) -> list[Interaction]:
     """One user's turns from the bundle and the store in time order, each id once; the store's word goes before."""
     by_id = {t.request.interaction_id: t for t in archived}
     by_id.update((t.request.interaction_id, t) for t in stored)
     return sorted(by_id.values(), key=lambda t: (t.request.timestamp_ms, t.request.interaction_id))
 
 
-def as_asked(turns: list[Interaction], rewrites: Mapping[str, str]) -> list[Interaction]:
+def as_asked(turns: Sequence[Interaction], rewrites: Mapping[str, str]) -> Sequence[Interaction]:
     """The turns with the text that the assistant was asked: the rewrite where one was served. What came of such a turn
     is evidence on the rewrite, not on the words that were heard."""
     if not rewrites:
@@ -87,14 +87,14 @@ class UserStates:
 
     def load(self, user_id: str) -> UserState:
         """The user's state, made anew from bundle and store: ask `cached` first."""
-        # The revision first: turns written meanwhile are then seen too early, never too late.
-        revision = self._store.revision(user_id)
+        stored = self._store.user(user_id)
         archived = self._archive.user(user_id)
-        stored = as_asked(self._store.turns(user_id), self._store.rewrites(user_id))
-        turns = merge_turns(archived.turns, stored)
+        if stored.forgotten_ms is not None:
+            archived = archived.after(stored.forgotten_ms)
+        turns = merge_turns(archived.turns, as_asked(stored.turns, stored.rewrites))
         if len(archived.texts):
             self._knowledge.meaning.put(archived.texts, archived.vectors)
-        state = UserState(revision, tuple(turns[-RECENT_TURNS:]), self._knowledge.personal_layer(turns))
+        state = UserState(stored.revision, tuple(turns[-RECENT_TURNS:]), self._knowledge.personal_layer(turns))
         with self._lock:
             old = self._states.pop(user_id, None)
             self._bytes += state.nbytes - (old.nbytes if old else 0)

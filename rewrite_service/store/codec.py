@@ -1,4 +1,4 @@
-"""A stored turn to bytes and back: one format byte, then a JSON array in the order below.
+"""What is stored to bytes and back: one format byte, then a JSON array in the order below.
 
 Arrays rather than objects, because a user's turns are all decoded when the user comes back: names would double the
 bytes and the time. A new field goes to the end under a new format byte; old formats stay readable.
@@ -7,8 +7,9 @@ bytes and the time. A new field goes to the end under a new format byte; old for
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, replace
+from typing import Any, TypeVar
 
 import orjson
 
@@ -22,7 +23,11 @@ from retriever.interaction import (
     Outcome,
     Request,
 )
+from retriever.preference import Preference
 from rewrite_service.errors import StoreError
+from rewrite_service.store.base import TurnFeedback, merged
+
+T = TypeVar("T")
 
 FORMAT = b"\x01"
 
@@ -33,6 +38,13 @@ class StoredTurn:
 
     interaction: Interaction
     rewritten_query: str | None = None
+
+    def amended(self, late: TurnFeedback) -> StoredTurn:
+        """The turn with feedback that came after it."""
+        interaction = replace(self.interaction, feedback=merged(self.interaction.feedback, late.feedback))
+        return StoredTurn(
+            interaction, self.rewritten_query if late.rewritten_query is None else late.rewritten_query
+        )
 
 
 def encode(turn: StoredTurn) -> bytes:
@@ -62,21 +74,39 @@ def encode(turn: StoredTurn) -> bytes:
         [feedback.barge_in, feedback.explicit, feedback.dwell_s],
         turn.rewritten_query,
     ]
-    try:
-        return FORMAT + orjson.dumps(row)
-    except orjson.JSONEncodeError:  # a lone surrogate, which UTF-8 cannot hold but an escape can
-        return FORMAT + json.dumps(row).encode("ascii")
+    return _dumps(row)
 
 
 def decode(data: bytes) -> StoredTurn:
     """The inverse of `encode`, for every format there has been. Raises `StoreError` where it is none of them."""
+    return _decoded(data, "turn", _turn)
+
+
+def encode_preference(preference: Preference) -> bytes:
+    """The bytes of a preference, in the newest format."""
+    return _dumps(list(astuple(preference)))
+
+
+def decode_preference(data: bytes) -> Preference:
+    """The inverse of `encode_preference`. Raises `StoreError` where the format is unknown."""
+    return _decoded(data, "preference", lambda row: Preference(*row))
+
+
+def _decoded(data: bytes, what: str, made: Callable[[list[Any]], T]) -> T:
     if data[:1] != FORMAT:
-        raise StoreError(f"a stored turn is of the unknown format {data[:1].hex() or '(empty)'}")
+        raise StoreError(f"a stored {what} is of the unknown format {data[:1].hex() or '(empty)'}")
     try:
-        return _turn(_loads(data[1:]))
+        return made(_loads(data[1:]))
     except (ValueError, TypeError, KeyError) as error:
-        # The cause would quote the turn, and a turn is its user's own.
-        raise StoreError(f"a stored turn cannot be read ({type(error).__name__})") from None
+        # The cause would quote the row, and a row is its user's own.
+        raise StoreError(f"a stored {what} cannot be read ({type(error).__name__})") from None
+
+
+def _dumps(row: list[Any]) -> bytes:
+    try:
+        return FORMAT + orjson.dumps(row)
+    except orjson.JSONEncodeError:  # a lone surrogate, which UTF-8 cannot hold but an escape can
+        return FORMAT + json.dumps(row).encode("ascii")
 
 
 def _loads(data: bytes) -> Any:

@@ -31,7 +31,7 @@ class Made:
         self.store_s = self.encoder_s = 0.0
         self.broken = False
         self.store = EmbeddedStore(place)
-        for name in ("turns", "rewrites", "revision"):
+        for name in ("user", "revision"):
             setattr(self.store, name, self._slowed(getattr(self.store, name), "store_s"))
         encoder = self.bundle.knowledge.meaning._encoder
         encoder.encode = self._slowed(encoder.encode, "encoder_s")
