@@ -16,6 +16,7 @@ from retriever.personal_layer import PersonalLayer
 from rewrite_service.assemble import Knowledge
 from rewrite_service.people_archive import PeopleArchive
 from rewrite_service.store.base import Store
+from rewrite_service.store.codec import StoredUser
 
 RECENT_TURNS = 8
 """Turns kept at hand for the situation of the next request."""
@@ -35,6 +36,16 @@ class UserState:
     @property
     def nbytes(self) -> int:
         return _BYTES_A_USER + self.layer.nbytes + _BYTES_A_TURN * len(self.recent)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at cache and store found of a user: a state that is current, or else what to make one of. Neither:
+    the store failed, which says nothing about the user. `us`: the microseconds it took."""
+
+    state: UserState | None = None
+    stored: StoredUser | None = None
+    us: int = 0
 
 
 def merge_turns(archived: Sequence[Interaction], stored: Sequence[Interaction]) -> list[Interaction]:
@@ -73,21 +84,29 @@ class UserStates:
     def __len__(self) -> int:
         return len(self._states)
 
-    def cached(self, user_id: str) -> UserState | None:
-        """The user's state if it is at hand and current."""
-        revision = self._store.revision(user_id)
+    def look(self, user_id: str) -> Look:
+        """What is at hand of the user if it is current, else what the store holds: one question to the store. Raises
+        StoreError."""
         with self._lock:
             state = self._states.get(user_id)
-            if state is None or state.revision != revision:
+        stored = self._store.fetch(user_id, None if state is None else state.revision)
+        with self._lock:
+            if stored is not None:
                 self.misses += 1
-                return None
+                return Look(stored=stored)
             self.hits += 1
-            self._states.move_to_end(user_id)
-            return state
+            if user_id in self._states:
+                self._states.move_to_end(user_id)
+            return Look(state)
 
-    def load(self, user_id: str) -> UserState:
-        """The user's state, made anew from bundle and store: ask `cached` first."""
-        stored = self._store.user(user_id)
+    def cached(self, user_id: str) -> UserState | None:
+        """The user's state if it is at hand and current."""
+        return self.look(user_id).state
+
+    def load(self, user_id: str, fetched: StoredUser | None = None) -> UserState:
+        """The user's state, made anew from bundle and store: ask `cached` or `look` first. `fetched`: what `look` found
+        in the store, None to ask it."""
+        stored = self._store.user(user_id) if fetched is None else fetched.record()
         archived = self._archive.user(user_id)
         if stored.forgotten_ms is not None:
             archived = archived.after(stored.forgotten_ms)

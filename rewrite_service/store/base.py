@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from retriever.interaction import Feedback, Interaction
 from retriever.preference import Preference
 
+if TYPE_CHECKING:
+    from rewrite_service.store.codec import StoredUser
+
 MAX_TURNS_PER_USER = 2000
 """Turns kept of one user unless set otherwise: about a year of a busy household."""
-MAX_BYTES_PER_USER = 8 * 1024 * 1024
+MAX_BYTES_PER_USER = 4 * 1024 * 1024
 """Bytes of one user's turns, as encoded, unless set otherwise; a turn is usually some 400."""
 MAX_PREFERENCES = 100
 """Preferences of one user."""
@@ -25,9 +28,14 @@ MAX_COUNT_KEY_BYTES = 256
 MAX_SPACE_CHARS = 32
 
 
+def id_hash(text: str) -> bytes:
+    """128-bit BLAKE2b of an id: of one length, whatever the id."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 def user_key(user_id: str) -> bytes:
-    """128-bit BLAKE2b of a user's id: what a store finds a user by, and all that a tombstone tells of one."""
-    return blake2b(user_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    """`id_hash` of a user's id: what a store finds a user by, and all that a tombstone tells of one."""
+    return id_hash(user_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,11 @@ class Store(Protocol):
 
     def user(self, user_id: str) -> UserRecord:
         """Everything held of the user, as of one moment, in one round trip; an empty record of one nobody knows."""
+        ...
+
+    def fetch(self, user_id: str, since: int | None = None) -> StoredUser | None:
+        """The same as it is kept, for whoever would rather decode it later or not at all: decoding takes by far the
+        most time. None where the user's revision is still `since`. One round trip: all that a cache has to ask."""
         ...
 
     def revision(self, user_id: str) -> int:

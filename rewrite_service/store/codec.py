@@ -25,7 +25,8 @@ from retriever.interaction import (
 )
 from retriever.preference import Preference
 from rewrite_service.errors import StoreError
-from rewrite_service.store.base import TurnFeedback, merged
+from rewrite_service.store.base import TurnFeedback, UserRecord, merged
+from rewrite_service.store.usefulness import rank
 
 T = TypeVar("T")
 
@@ -44,6 +45,34 @@ class StoredTurn:
         interaction = replace(self.interaction, feedback=merged(self.interaction.feedback, late.feedback))
         return StoredTurn(
             interaction, self.rewritten_query if late.rewritten_query is None else late.rewritten_query
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUser:
+    """What a store holds of a user, as it is kept; see `UserRecord` for the meaning. `turns`: in any order.
+    `max_turns`: no more of them count."""
+
+    revision: int
+    turns: tuple[bytes, ...]
+    preferences: tuple[bytes, ...]
+    forgotten_ms: int | None
+    max_turns: int
+
+    def record(self) -> UserRecord:
+        """Decoded: some 10 microseconds a turn. Raises `StoreError` where it cannot be read."""
+        turns = [decode(row) for row in self.turns]
+        if len(turns) > self.max_turns:  # the limit was lowered, and nothing written since
+            newest_ms = max(turn.interaction.request.timestamp_ms for turn in turns)
+            turns = sorted(turns, key=lambda turn: rank(turn.interaction, newest_ms))[-self.max_turns:]
+        turns.sort(key=lambda turn: (turn.interaction.request.timestamp_ms, turn.interaction.request.interaction_id))
+        preferences = sorted(map(decode_preference, self.preferences), key=lambda p: (p.taught_ms, p.preference_id))
+        return UserRecord(
+            self.revision,
+            tuple(turn.interaction for turn in turns),
+            {t.interaction.request.interaction_id: t.rewritten_query for t in turns if t.rewritten_query is not None},
+            tuple(preferences),
+            self.forgotten_ms,
         )
 
 

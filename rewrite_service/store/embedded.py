@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 
 import lmdb
@@ -27,13 +26,14 @@ from rewrite_service.store.base import (
     Forgotten,
     TurnFeedback,
     UserRecord,
+    id_hash,
     user_key,
 )
-from rewrite_service.store.codec import StoredTurn, decode, decode_preference, encode, encode_preference
+from rewrite_service.store.codec import StoredTurn, StoredUser, decode, encode, encode_preference
 from rewrite_service.store.embedded_counts import EmbeddedCounts
 from rewrite_service.store.embedded_layout import STAMP, About, place_of, turn_key
 from rewrite_service.store.growing_map import GrowingMap
-from rewrite_service.store.usefulness import is_protected, rank
+from rewrite_service.store.usefulness import is_protected
 
 
 class EmbeddedStore:
@@ -80,7 +80,7 @@ class EmbeddedStore:
                 request = turn.request
                 if request.timestamp_ms <= forgotten[user]:
                     continue
-                name, stamp = _hash(request.interaction_id), STAMP.pack(request.timestamp_ms)
+                name, stamp = id_hash(request.interaction_id), STAMP.pack(request.timestamp_ms)
                 if len(row) > self._max_bytes:
                     new[user] += 1  # and dropped at once, before it drives out all others
                 elif transaction.put(user + name, stamp, overwrite=False, db=self._ids):
@@ -89,7 +89,7 @@ class EmbeddedStore:
                     transaction.put(place_of(user, turn, name), key[len(user):], db=self._useful)
                     new[user] += 1
                     about = self._about(transaction, user)
-                    self._put_about(transaction, user, about.with_turn(len(row)))
+                    self._put_about(transaction, user, about.with_turn(len(row), request.timestamp_ms))
             self._settle(transaction, new)
             return sum(new.values())
 
@@ -103,7 +103,7 @@ class EmbeddedStore:
             found = 0
             changed: set[bytes] = set()
             for late in feedback:
-                user, name = user_key(late.user_id), _hash(late.interaction_id)
+                user, name = user_key(late.user_id), id_hash(late.interaction_id)
                 stamp = transaction.get(user + name, db=self._ids)
                 if stamp is None:
                     continue
@@ -126,38 +126,31 @@ class EmbeddedStore:
 
         return self._files.write(work)
 
-    def user(self, user_id: str) -> UserRecord:
+    def fetch(self, user_id: str, since: int | None = None) -> StoredUser | None:
         user = user_key(user_id)
-        about, rows, preferences, forgotten_ms = self._files.read(
-            lambda transaction: (
-                self._about(transaction, user),
-                [row for _, row in _under(transaction, self._turns, user)],
-                [row for _, row in _under(transaction, self._preferences, user)],
-                self._forgotten_ms(transaction, user),
+
+        def work(transaction: lmdb.Transaction) -> StoredUser | None:
+            about = self._about(transaction, user)
+            if about.revision == since:
+                return None
+            turns, preferences = (
+                tuple(row for _, row in _under(transaction, rows, user)) for rows in (self._turns, self._preferences)
             )
-        )
-        turns = [decode(row) for row in rows]
-        if len(turns) > self._max_turns:
-            # The limit was lowered, and nothing written since.
-            newest = max(turn.interaction.request.timestamp_ms for turn in turns)
-            turns = sorted(turns, key=lambda turn: rank(turn.interaction, newest))[-self._max_turns:]
-        # Keys are in this order but for ids too long for a key that begin alike.
-        turns.sort(key=lambda turn: (turn.interaction.request.timestamp_ms, turn.interaction.request.interaction_id))
-        taught = sorted(map(decode_preference, preferences), key=lambda p: (p.taught_ms, p.preference_id))
-        return UserRecord(
-            about.revision,
-            tuple(turn.interaction for turn in turns),
-            {t.interaction.request.interaction_id: t.rewritten_query for t in turns if t.rewritten_query is not None},
-            tuple(taught),
-            forgotten_ms,
-        )
+            return StoredUser(
+                about.revision, turns, preferences, self._forgotten_ms(transaction, user), self._max_turns
+            )
+
+        return self._files.read(work)
+
+    def user(self, user_id: str) -> UserRecord:
+        return self.fetch(user_id).record()
 
     def revision(self, user_id: str) -> int:
         user = user_key(user_id)
         return self._files.read(lambda transaction: self._about(transaction, user).revision)
 
     def put_preference(self, user_id: str, preference: Preference) -> None:
-        user, name, row = user_key(user_id), _hash(preference.preference_id), encode_preference(preference)
+        user, name, row = user_key(user_id), id_hash(preference.preference_id), encode_preference(preference)
 
         def work(transaction: lmdb.Transaction) -> None:
             others = sum(key != user + name for key, _ in _under(transaction, self._preferences, user))
@@ -170,7 +163,7 @@ class EmbeddedStore:
         self._files.write(work)
 
     def remove_preference(self, user_id: str, preference_id: str) -> bool:
-        user, name = user_key(user_id), _hash(preference_id)
+        user, name = user_key(user_id), id_hash(preference_id)
 
         def work(transaction: lmdb.Transaction) -> bool:
             if not transaction.delete(user + name, db=self._preferences):
@@ -231,7 +224,7 @@ class EmbeddedStore:
     def _drop_least_useful(self, transaction: lmdb.Transaction, user: bytes, about: About) -> About:
         """Drops turns beyond the limits, and says what is held then."""
         dropped = []
-        for place, tail in self._least_useful_first(transaction, user):
+        for place, tail in self._least_useful_first(transaction, user, about.newest_ms):
             if about.turns <= self._max_turns and about.nbytes <= self._max_bytes:
                 break
             dropped.append((place, tail))
@@ -242,12 +235,13 @@ class EmbeddedStore:
             transaction.delete(user + layout.name_in(place), db=self._ids)
         return about
 
-    def _least_useful_first(self, transaction: lmdb.Transaction, user: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def _least_useful_first(
+        self, transaction: lmdb.Transaction, user: bytes, newest_ms: int
+    ) -> Iterator[tuple[bytes, bytes]]:
         """The user's rows in useful, those of the last hour after all others."""
-        newest = layout.newest_ms(transaction, self._turns, user)
         protected = []
         for place, tail in _under(transaction, self._useful, user):
-            if is_protected(STAMP.unpack_from(tail)[0], newest):
+            if is_protected(STAMP.unpack_from(tail)[0], newest_ms):
                 protected.append((place, tail))
             else:
                 yield place, tail
@@ -256,10 +250,6 @@ class EmbeddedStore:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
-
-
-def _hash(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _under(transaction: lmdb.Transaction, database: lmdb._Database, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -5,14 +5,14 @@ Layout 2, all keys in byte order, numbers 8 bytes each and big-endian:
 - ids:         user key, 128-bit hash of the interaction id -> timestamp
 - useful:      user key, score (`usefulness`), timestamp, hash of the interaction id -> the rest of the key in turns
 - preferences: user key, 128-bit hash of the preference's id -> the preference (`codec`)
-- users:       user key -> revision, number of turns, bytes of turns
+- users:       user key -> revision, number of turns, bytes of turns, time of the newest turn there has been
 - forgotten:   user key -> the moment up to which the user was forgotten
 - counts:      see `embedded_counts`
 - about:       "layout" -> the version of this layout
 The user key is a 128-bit hash of the user's id: one length for all, so that no user's range can reach into another's
 and no id, however long, meets LMDB's limit of 511 bytes a key.
 
-Layout 1 had neither useful, preferences, forgotten nor counts, and no bytes in users.
+Layout 1 had neither useful, preferences, forgotten nor counts, and neither bytes nor time in users.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from __future__ import annotations
 import struct
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 
 import lmdb
 
 from retriever.interaction import Interaction
 from rewrite_service.errors import StoreError
+from rewrite_service.store.base import id_hash
 from rewrite_service.store.codec import decode
 from rewrite_service.store.growing_map import GrowingMap
 from rewrite_service.store.usefulness import score
@@ -37,7 +37,7 @@ OF_A_USER = ("turns", "ids", "useful", "preferences")
 LAYOUT = b"2"
 
 STAMP = struct.Struct(">Q")
-_ABOUT = struct.Struct(">QQQ")
+_ABOUT = struct.Struct(">QQQQ")
 _USER_BYTES = _HASH_BYTES = 16
 _MAX_ID_BYTES_IN_KEY = 400
 
@@ -49,9 +49,12 @@ class About:
     revision: int = 0
     turns: int = 0
     nbytes: int = 0
+    newest_ms: int = 0
 
-    def with_turn(self, nbytes: int) -> About:
-        return replace(self, turns=self.turns + 1, nbytes=self.nbytes + nbytes)
+    def with_turn(self, nbytes: int, at_ms: int) -> About:
+        return replace(
+            self, turns=self.turns + 1, nbytes=self.nbytes + nbytes, newest_ms=max(self.newest_ms, at_ms)
+        )
 
     def without_turn(self, nbytes: int) -> About:
         return replace(self, turns=self.turns - 1, nbytes=self.nbytes - nbytes)
@@ -65,7 +68,7 @@ class About:
         return replace(self, revision=max(self.revision + 1, now_us))
 
     def packed(self) -> bytes:
-        return _ABOUT.pack(self.revision, self.turns, self.nbytes)
+        return _ABOUT.pack(self.revision, self.turns, self.nbytes, self.newest_ms)
 
     @staticmethod
     def unpacked(row: bytes | None) -> About:
@@ -76,7 +79,7 @@ def turn_key(user: bytes, stamp: bytes, interaction_id: str) -> bytes:
     """UTF-8 sorts as its text does, so the keys of one user are in order of (timestamp, interaction id)."""
     name = interaction_id.encode("utf-8", "surrogatepass")
     if len(name) > _MAX_ID_BYTES_IN_KEY:
-        name = name[:_MAX_ID_BYTES_IN_KEY] + blake2b(name, digest_size=_HASH_BYTES).digest()
+        name = name[:_MAX_ID_BYTES_IN_KEY] + id_hash(interaction_id)
     return user + stamp + name
 
 
@@ -87,14 +90,6 @@ def place_of(user: bytes, turn: Interaction, name: bytes) -> bytes:
 
 def name_in(place: bytes) -> bytes:
     return place[-_HASH_BYTES:]
-
-
-def newest_ms(transaction: lmdb.Transaction, turns: lmdb._Database, user: bytes) -> int:
-    """The time of the user's newest turn; the user must have one."""
-    cursor = transaction.cursor(db=turns)
-    found = cursor.prev() if cursor.set_range(user + b"\xff" * STAMP.size) else cursor.last()
-    assert found and cursor.key().startswith(user)
-    return STAMP.unpack_from(cursor.key(), _USER_BYTES)[0]
 
 
 def bring_up_to_date(files: GrowingMap, path: Path) -> None:
@@ -116,16 +111,15 @@ def bring_up_to_date(files: GrowingMap, path: Path) -> None:
 
 
 def _from_layout_1(files: GrowingMap, transaction: lmdb.Transaction) -> None:
-    sizes: dict[bytes, int] = defaultdict(int)
+    held: dict[bytes, About] = defaultdict(About)
     turns = transaction.cursor(db=files["turns"])
     for key, row in turns.iternext():
         user, tail = key[:_USER_BYTES], key[_USER_BYTES:]
         turn = decode(row).interaction
-        name = blake2b(turn.request.interaction_id.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES).digest()
+        name = id_hash(turn.request.interaction_id)
         transaction.put(place_of(user, turn, name), tail, db=files["useful"])
-        sizes[user] += len(row)
+        held[user] = held[user].with_turn(len(row), turn.request.timestamp_ms)
     old = struct.Struct(">QQ")
     users = transaction.cursor(db=files["users"])
     for user, row in list(users.iternext()):
-        revision, held = old.unpack(row)
-        transaction.put(user, About(revision, held, sizes[user]).packed(), db=files["users"])
+        transaction.put(user, replace(held[user], revision=old.unpack(row)[0]).packed(), db=files["users"])

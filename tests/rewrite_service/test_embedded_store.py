@@ -223,7 +223,7 @@ def _appending(folder: Path, writer: str, count: int) -> subprocess.Popen[str]:
 def test_kill_minus_nine_loses_nothing_acknowledged(tmp_path: Path) -> None:
     chance = random.Random(7)
     acknowledged: set[str] = set()
-    for round_number in range(5):
+    for round_number in range(3):
         child = _appending(tmp_path, f"round{round_number}", 1_000_000)
         acknowledged.add(child.stdout.readline().strip())
         time.sleep(chance.uniform(0.02, 0.3))
@@ -235,7 +235,7 @@ def test_kill_minus_nine_loses_nothing_acknowledged(tmp_path: Path) -> None:
         store.close()
         assert acknowledged <= held
         assert len(held) <= len(acknowledged) + round_number + 1  # at most one a round was under way
-    assert len(acknowledged) > 5
+    assert len(acknowledged) > 3
 
 
 @pytest.mark.parametrize("times", [1, 3, 1_000_000])
