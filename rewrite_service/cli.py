@@ -276,15 +276,9 @@ def serve(
     from rewrite_service.settings import load_settings
 
     settings = load_settings(
-        config,
-        host=host,
-        port=port,
-        workers=workers,
-        state_dir=state_dir,
-        store=store,
-        redis_url=redis_url,
+        config, host=host, port=port, workers=workers, state_dir=state_dir, store=store, redis_url=redis_url,
         metrics_port=metrics_port,
-    )
+    )  # fmt: skip
     if settings.otlp_endpoint is not None:
         from rewrite_service.tracing import require_tracing
 
