@@ -23,9 +23,8 @@ SAMPLE_SOURCES := $(wildcard rewrite_service/sample/*.py)
 BUILD_SOURCES := $(wildcard retriever/*.py retriever/weights/* ranker/*.py mining/*.py) \
   $(wildcard $(addprefix rewrite_service/,build.py bundle.py assemble.py examples.py learning.py people_archive.py))
 
-.PHONY: help setup run bundle test proto bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels \
-  bench-ablations bench-quality bench-listeners bench-encoders bench-cross-encoder bench-capacity bench-echo bench-native-parts bench-metrics bench-slow-parts bench-overload bench-workers \
-  bench-replacement bench-growth bench-serving clean distclean
+# Every target that says what it is for.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' Makefile)
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +97,9 @@ bench-workers: $(MANIFEST) ## What a second process brings on two cores
 
 bench-replacement: $(LOG) ## What a full cache should drop
 	$(BIN)/python -m benchmarks.serving.replacement $(LOG)
+
+bench-stores: $(TEST_READY) $(LOG) ## What the embedded store and Redis cost, side by side
+	$(BIN)/python -m benchmarks.serving.stores $(LOG)
 
 bench-growth: $(MANIFEST) ## Ten thousand to a million texts and users (hours; TEXTS=, USERS= for less)
 	$(BIN)/python -m benchmarks.serving.growth $(BUNDLE) --texts $(TEXTS) --users $(USERS)

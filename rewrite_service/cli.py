@@ -260,6 +260,10 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to serve on.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=256, help="Processes, one for each core to use.")] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded store.")] = None,
+    store: Annotated[str | None, typer.Option(help="embedded (one machine) or redis (several).")] = None,
+    redis_url: Annotated[
+        str | None, typer.Option(help="redis://, rediss:// or unix://; with a password, use QUERY_REWRITE_REDIS_URL.")
+    ] = None,
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port for Prometheus; 0 takes a free one. Default: no metrics.")
     ] = None,
@@ -268,12 +272,15 @@ def serve(
     """Serve a bundle over gRPC until SIGTERM or SIGINT.
 
     Example: `query-rewrite serve --bundle var/bundle --port 50051`
+
+    Example: `query-rewrite serve --bundle var/bundle --store redis --redis-url redis://127.0.0.1:6379`
     """
     from rewrite_service.settings import load_settings
 
     settings = load_settings(
-        config, host=host, port=port, workers=workers, state_dir=state_dir, metrics_port=metrics_port
-    )
+        config, host=host, port=port, workers=workers, state_dir=state_dir, store=store, redis_url=redis_url,
+        metrics_port=metrics_port,
+    )  # fmt: skip
     if settings.otlp_endpoint is not None:
         from rewrite_service.tracing import require_tracing
 

@@ -4,6 +4,7 @@ RewriteError
 ├── InvalidRequest     the caller's request is bad; names the field and the remedy
 ├── Unauthenticated    the caller shows no token that is known
 ├── PermissionDenied   the caller's token is not for this
+├── LimitReached       a bound on what is kept of one user; names the remedy
 ├── Overloaded         too much under way; shed at the door
 ├── NotReady           no bundle is loaded yet
 ├── BundleError        a bundle cannot be used: a part is missing, altered or of another schema
@@ -28,6 +29,10 @@ class InvalidRequest(RewriteError):
     def __init__(self, field: str, problem: str, remedy: str) -> None:
         super().__init__(f"{field}: {problem}; {remedy}")
         self.field = field
+
+
+class LimitReached(RewriteError):
+    pass
 
 
 class Unauthenticated(RewriteError):

@@ -15,6 +15,7 @@ import grpc
 from rewrite_service.errors import (
     BundleError,
     InvalidRequest,
+    LimitReached,
     NotReady,
     Overloaded,
     PermissionDenied,
@@ -27,6 +28,7 @@ _CODES: dict[type[RewriteError], grpc.StatusCode] = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
+    LimitReached: grpc.StatusCode.FAILED_PRECONDITION,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     NotReady: grpc.StatusCode.UNAVAILABLE,
     StoreError: grpc.StatusCode.UNAVAILABLE,

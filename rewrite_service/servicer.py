@@ -278,8 +278,10 @@ class RewriteServicer:
         try:
             self._rewriter.backlog.admit(call.deadline - time.monotonic(), self._settings.max_wait_ms / 1000)
         except Overloaded:
-            # This looks into the store, on the event loop: only where that is a matter of microseconds.
-            quick = not explain and self._pipeline.recall_s < _RECALL_ON_LOOP_S
+            # This looks into the store, on the event loop: only where that is a matter of microseconds, and no network
+            # lies between.
+            mapped = self._settings.store == "embedded"
+            quick = mapped and not explain and self._pipeline.recall_s < _RECALL_ON_LOOP_S
             if quick and (known := self._pipeline.remembered(request, call.deadline)) is not None:
                 return known
             raise

@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from retriever.normalise import MAX_CHARS
@@ -62,6 +62,27 @@ class Settings(BaseSettings):
     state_dir: Path = Path("var/state")
     """Folder of the embedded store, made where there is none, readable by its owner only."""
 
+    store: Literal["embedded", "redis"] = "embedded"
+    """Where turns and preferences are kept: in `state_dir`, for one machine, or in a Redis, for several."""
+
+    redis_url: SecretStr | None = None
+    """Address of the Redis, such as `rediss://user:password@host:6379/0`; `redis://` has no TLS, `unix://` is local."""
+
+    redis_cluster: bool = False
+    """Whether the Redis is a cluster; `redis_url` then names any of its nodes."""
+
+    redis_read_timeout_ms: int = Field(10, ge=1, le=60_000)
+    """How long a Rewrite waits for Redis, in milliseconds; then it goes without what is personal."""
+
+    redis_write_timeout_ms: int = Field(1000, ge=1, le=60_000)
+    """How long a Record waits for Redis, in milliseconds; then it is refused with UNAVAILABLE."""
+
+    redis_connect_timeout_ms: int = Field(50, ge=1, le=60_000)
+    """How long a new connection to Redis may take, TLS included, in milliseconds."""
+
+    redis_ttl_days: int = Field(400, ge=1, le=3650)
+    """Days after a user's last write until Redis drops what it has of the user."""
+
     threshold: float | None = Field(None, ge=0, le=1)
     """Least probability that a rewrite helps rather than harms; none: the bundle's. `evaluate --report` advises."""
 
@@ -99,7 +120,10 @@ class Settings(BaseSettings):
     """Longest query, alternative or rewrite taken, in characters; longer ones are refused with INVALID_ARGUMENT."""
 
     max_turns_per_user: int = Field(2000, ge=1, le=100_000)
-    """Turns kept of each user, the newest; older ones are dropped."""
+    """Turns kept of each user, the most useful; others are dropped."""
+
+    max_bytes_per_user: int = Field(4 * MIB, ge=64 * 1024, le=1024 * MIB)
+    """Bytes of turns kept of each user, likewise."""
 
     text_vector_cache_bytes: int = Field(64 * MIB, ge=0)
     """Memory for the vectors of texts met lately, in bytes; 0 keeps none."""
@@ -139,6 +163,15 @@ class Settings(BaseSettings):
 
     log_texts: bool = False
     """Whether texts and ids of users may be logged. Off, no log line holds any of them, errors included."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _names_a_redis(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if url is None and info.data.get("store") == "redis":
+            raise ValueError("the store redis needs its address, such as redis://127.0.0.1:6379")
+        if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("an address begins with redis://, rediss:// (TLS) or unix://")
+        return url
 
     @classmethod
     def settings_customise_sources(
@@ -180,6 +213,10 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(f"host: {problem}")
 
 
+_SECRET = frozenset({"redis_url"})
+"""Settings that may hold a password: no message quotes them."""
+
+
 def _is_set(variable: str) -> bool:
     return any(name.upper() == variable for name in os.environ)
 
@@ -205,5 +242,6 @@ def _explained(error: ValidationError, from_file: dict[str, Any], given: dict[st
             origin = ENV_PREFIX + name.upper()
         else:
             origin = str(config) if name in from_file else "default"
-        lines.append(f"{name} ({origin}): {problem['msg']}, got {problem['input']!r}")
+        got = "" if name in _SECRET else f", got {problem['input']!r}"
+        lines.append(f"{name} ({origin}): {problem['msg']}{got}")
     return "\n".join(lines)
