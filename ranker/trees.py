@@ -57,7 +57,7 @@ class Trees:
 
     def __init__(self, handle: ctypes.c_void_p) -> None:
         """`handle`: of a booster, this object's own from now on. Rather `open` or `trained`."""
-        self._handle = handle
+        self._handle, self._free = handle, _library().LGBM_BoosterFree
         self._outputs = _number("LGBM_BoosterGetNumClasses", handle)
         self.feature_names = self._names(_number("LGBM_BoosterGetNumFeature", handle))
 
@@ -73,16 +73,12 @@ class Trees:
 
     @classmethod
     def _of_text(cls, text: bytes) -> Trees:
-        # LightGBM ends the process on some texts that are no model; each model begins with this word.
-        if not text.startswith(b"tree\n"):
-            raise ValueError("not a LightGBM model")
         handle, iterations = ctypes.c_void_p(), ctypes.c_int()
         _done(_library().LGBM_BoosterLoadModelFromString(text, ctypes.byref(iterations), ctypes.byref(handle)))
         return cls(handle)
 
     def __del__(self) -> None:
-        if hasattr(self, "_handle"):
-            _library().LGBM_BoosterFree(self._handle)
+        self._free(self._handle)
 
     def save(self, path: Path) -> None:
         """As text, for `open`."""
