@@ -8,9 +8,11 @@ the parts against each other, and refuses what does not fit.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -174,9 +176,18 @@ def _check_files(place: Path, manifest: Mapping[str, Any]) -> None:
     expected, present = manifest["files"], _files(place)
     if missing := sorted(set(expected) - set(present)):
         raise BundleError(f"{place}: {missing[0]} is missing ({len(missing)} in all); not whole; build it anew")
-    for name, wanted in expected.items():
-        if present[name].stat().st_size != wanted["bytes"] or _sha256(present[name]) != wanted["sha256"]:
-            raise BundleError(f"{place}: {name} is not the file that the manifest describes; build the bundle anew")
+
+    def altered(name: str) -> bool:
+        wanted = expected[name]
+        return present[name].stat().st_size != wanted["bytes"] or _sha256(present[name]) != wanted["sha256"]
+
+    # The greatest first, so that none is left to a single core in the end.
+    names = sorted(expected, key=lambda name: -expected[name]["bytes"])
+    with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0))), thread_name_prefix="sha256") as pool:
+        for name, is_altered in zip(names, pool.map(altered, names), strict=True):
+            if is_altered:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise BundleError(f"{place}: {name} is not the file that the manifest describes; build the bundle anew")
 
 
 def encoder_of(place: Path, threads: int = 1) -> Encoder:

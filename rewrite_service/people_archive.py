@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from mining.schema import parse_interaction, to_record
+from mining.schema import from_record, to_record
 from retriever.interaction import Interaction
 from retriever.normalise import normalise
 from retriever.packed import key_hash
@@ -79,7 +79,7 @@ class PeopleArchive:
         if at == len(self._hashes) or self._hashes[at] != wanted:
             return NOBODY
         raw = zlib.decompress(self._turns[self._turn_ends[at] : self._turn_ends[at + 1]].tobytes())
-        turns = [parse_interaction(record) for record in orjson.loads(raw)]
+        turns = [from_record(record) for record in orjson.loads(raw)]
         if any(turn.request.user_id != user_id for turn in turns):
             return NOBODY
         # Exactly what the encoder gave: a rounded vector in the cache that all share would let one user's visit be

@@ -47,7 +47,7 @@ FIRST_COSTS_S = {
 }  # fmt: skip
 """What to expect of a stage before it has run, in seconds; a stage that does not fit the deadline is skipped."""
 _TO_RANK = ("retrieve", "features", "predict")
-WARM_UP_TEXTS = 150
+WARM_UP_TEXTS = 50
 MAX_LOADING = 256
 """Users waiting to be loaded in the background."""
 
