@@ -82,17 +82,8 @@ def build(
     if result.malformed:
         _console.print(f"{result.malformed} malformed lines set aside in {result.quarantine}")
     table = Table("", "held-out days (expected)", box=None)
-    for name in (
-        "requests",
-        "failed",
-        "rewrites",
-        "wins",
-        "losses",
-        "missed",
-        "needless",
-        "wins_per_harm",
-        "reduction",
-    ):
+    shown = ("requests", "failed", "rewrites", "wins", "losses", "missed", "needless", "wins_per_harm", "reduction")
+    for name in shown:
         table.add_row(name, f"{report[name]:g}")
     table.add_row("threshold, least win, margin", f"{policy.threshold:.3f}, {policy.least_win:g}, {policy.margin:g}")
     _console.print(table)

@@ -121,23 +121,39 @@ class Pipeline:
         self, request: Request, deadline: float | None = None, layers: frozenset[Layer] = BOTH_LAYERS
     ) -> Decision | None:
         """The decision for a request that came a moment ago, if it is at hand: microseconds. None as well where the
-        store fails or is too slow for the deadline: the whole way will say so. Never raises."""
-        return self._recall(request, deadline, layers)[0]
+        store fails or is too slow for the deadline: the whole way will say so. Nothing of the user is fetched for it.
+        Never raises."""
+        if self._decisions is None or not StageClock(deadline, self._costs).fits("recall", "recall"):
+            return None
+        began = time.perf_counter_ns()
+        try:
+            with self._costs.timed("recall"):
+                revision = self._store.revision(request.user_id)
+        except StoreError:
+            STORE_ERRORS.inc("read")
+            return None
+        return self._given_again(request, revision, layers, began)
 
     def _recall(
         self, request: Request, deadline: float | None, layers: frozenset[Layer]
     ) -> tuple[Decision | None, Look | None]:
-        """As `remembered`, and what was found of the user on the way there; None where nobody has looked."""
+        """As `remembered`, for a request that goes on where there is none: with what was found of the user on the way,
+        None where nobody has looked."""
         if self._decisions is None or not StageClock(deadline, self._costs).fits("recall", "recall"):
             return None, None
         began = time.perf_counter_ns()
         look = self._look(request.user_id)
         if (user := look.state or look.stored) is None:
             return None, look
-        found = self._decisions.get(key_of(request, user.revision, layers, self._span_ms), request)
-        if found is None:
-            return None, look
-        return replace(found, stage_us={"remembered": (time.perf_counter_ns() - began) // 1000}), look
+        return self._given_again(request, user.revision, layers, began), look
+
+    def _given_again(
+        self, request: Request, revision: int, layers: frozenset[Layer], began: int
+    ) -> Decision | None:
+        """The decision remembered for the request. `began`: when looking for it did, in `time.perf_counter_ns()`."""
+        assert self._decisions is not None
+        found = self._decisions.get(key_of(request, revision, layers, self._span_ms), request)
+        return found and replace(found, stage_us={"remembered": (time.perf_counter_ns() - began) // 1000})
 
     @property
     def recall_s(self) -> float:

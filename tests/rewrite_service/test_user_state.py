@@ -48,3 +48,20 @@ def test_warming_up_reads_nobodys_rows(bundle_dir: Path, tmp_path: Path, monkeyp
     assert set(bundle.knowledge.meaning._vectors) <= everybodys
     assert pipeline.cache_figures()["decisions"]["bytes"] == 0
     pipeline.close()
+
+
+def test_what_was_forgotten_does_not_count_out_of_the_bundle_either(bundle_dir: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(bundle_dir, encoder_of(bundle_dir), 1 << 24)
+    store = EmbeddedStore(tmp_path)
+    users = UserStates(bundle.people, store, bundle.knowledge, 1 << 30)
+    archived = bundle.people.user("cleo")
+    assert users.load("cleo").recent[-1] == archived.turns[-1]
+    third_last = archived.turns[-3].request.timestamp_ms
+    store.forget("cleo", third_last)
+    assert users.cached("cleo") is None
+    assert users.load("cleo").recent == tuple(archived.turns[-2:])
+    left = archived.after(third_last)
+    assert len(left.texts) == len(left.vectors) <= 2 and set(left.texts) <= set(archived.texts)
+    store.forget("cleo", archived.turns[-1].request.timestamp_ms)
+    assert users.load("cleo").recent == ()
+    store.close()
