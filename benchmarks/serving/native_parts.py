@@ -12,18 +12,20 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 
-from benchmarks.quality.tables import keep, show
+from benchmarks.quality.tables import Figures, keep, show
 from benchmarks.serving.servers import bundle_and_log
 from ranker.features import features
 from ranker.query_features import query_features
 from retriever.candidates import GLOBAL_K, PERSONAL_K
+from retriever.interaction import Request
 from retriever.views import Views
 from rewrite_service.assemble import find_candidates, open_request
 from rewrite_service.bundle import encoder_of, open_bundle
@@ -42,19 +44,19 @@ def timed(work: Callable[[], object]) -> tuple[float, object]:
     return (time.thread_time_ns() - began) / 1e6, result
 
 
-def main() -> None:
-    asked = bundle_and_log(__doc__)
+def measure(place: Path, requests: Sequence[Request], count: int = REQUESTS) -> dict[str, Any]:
+    """Milliseconds by step of `count` of the requests to the bundle in `place`, and the median ratio of the whole to
+    its native parts."""
     faiss.omp_set_num_threads(1)
     rng = random.Random(1)
-    requests = pick(read_requests(asked.log)[-20_000:], REQUESTS, rng)
     rows: list[dict[str, float]] = []
-    with tempfile.TemporaryDirectory() as place:
-        encoder = encoder_of(asked.bundle)
-        bundle = open_bundle(asked.bundle, encoder, 1 << 24)
-        pipeline = Pipeline(bundle, EmbeddedStore(Path(place)))
+    with tempfile.TemporaryDirectory() as store:
+        encoder = encoder_of(place)
+        bundle = open_bundle(place, encoder, 1 << 24)
+        pipeline = Pipeline(bundle, EmbeddedStore(Path(store)))
         pipeline.warm()
         k = bundle.knowledge
-        for request in requests:
+        for request in pick(requests, count, rng):
             request = replace(request, query=misspelt(request.query, rng))
             users = pipeline._users
             state = users.cached(request.user_id) or users.load(request.user_id)
@@ -92,11 +94,20 @@ def main() -> None:
         }
         for name, c in columns.items()
     }
-    rows_shown = [(name, *figures.values()) for name, figures in table.items()]
-    show(f"milliseconds of CPU, {REQUESTS} requests", ("", "p50", "p99", "mean"), rows_shown)
-    ratio = float(np.median(whole / native))
-    print(f"the whole way costs {ratio:.2f} times its native parts (median)")
-    keep("native-parts", {"milliseconds": table, "median_ratio": round(ratio, 3)})
+    return {"milliseconds": table, "median_ratio": round(float(np.median(whole / native)), 3)}
+
+
+def figures(measured: Mapping[str, Any]) -> Figures:
+    rows = [(name, *values.values()) for name, values in measured["milliseconds"].items()]
+    rows.append(("the whole way over its native parts (median)", measured["median_ratio"], "", ""))
+    return "milliseconds of CPU, each request the whole way", ("", "p50", "p99", "mean"), rows
+
+
+def main() -> None:
+    asked = bundle_and_log(__doc__)
+    measured = measure(asked.bundle, read_requests(asked.log)[-20_000:])
+    show(*figures(measured))
+    keep("native-parts", measured)
 
 
 if __name__ == "__main__":
