@@ -112,6 +112,9 @@ bench-against: $(MANIFEST) $(BENCH_READY) ## Our service against the obvious one
 bench-engines: $(MANIFEST) $(BENCH_READY) ## Our global index against public vector search engines
 	$(BIN)/python -m benchmarks.serving.engines $(BUNDLE)
 
+bench-index-kinds: $(MANIFEST) ## What the global index could be built of (five minutes)
+	$(BIN)/python -m benchmarks.serving.index_kinds $(BUNDLE)
+
 bench-speed: $(MANIFEST) $(BENCH_READY) ## Every figure of speed in one run (twenty minutes, first an hour of builds; WITHOUT=growth,engines for less)
 	$(BIN)/python -m benchmarks.serving.speed $(BUNDLE) $(LOG) --without "$(WITHOUT)" --texts $(TEXTS) --users $(USERS)
 

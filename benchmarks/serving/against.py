@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.quality.tables import Figures, keep, show
 from benchmarks.serving.capacity import BUDGET_MS
 from benchmarks.serving.saturation import saturated
-from benchmarks.serving.servers import answering, bundle_and_log, pin_client, serving
+from benchmarks.serving.servers import LET_ALL_IN, answering, bundle_and_log, pin_client, serving
 from retriever.interaction import Request
 from rewrite_service.load_sweep import capacity, sweep
 from rewrite_service.loadtest import Mix, read_requests, run_loadtest
@@ -41,7 +41,7 @@ def measure(bundle: Path, log: Path, requests: Sequence[Request]) -> dict[str, A
         subprocess.run([sys.executable, "-m", OTHER, "train", bundle, log, ranker], check=True)
         with (
             # Each decision is made anew, as it is by the other.
-            serving(bundle, default_deadline_ms=1000, max_in_flight=10_000, decision_cache_bytes=0) as ours,
+            serving(bundle, **LET_ALL_IN, decision_cache_bytes=0) as ours,
             answering(OTHER, str(bundle), ranker) as other,
         ):
             for mix in MIXES:

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.quality.tables import RESULTS, Figures, keep, percent, show
-from benchmarks.serving.servers import bundle_and_log, pin_client, serving
+from benchmarks.serving.servers import LET_ALL_IN, bundle_and_log, pin_client, serving
 from retriever.interaction import Request
 from rewrite_service.load_sweep import as_table, capacity, plot, sweep
 from rewrite_service.loadtest import Mix, read_requests, run_loadtest
@@ -41,7 +41,7 @@ def measure(
     kept = {}
     for name in names:
         mix, settings = RUNS[name]
-        with serving(bundle, default_deadline_ms=1000, max_in_flight=10_000, **settings) as (address, _):
+        with serving(bundle, **LET_ALL_IN, **settings) as (address, _):
             run = partial(run_loadtest, address, seconds=SECONDS, requests=requests, mix=mix)
             run(FIRST_RATE, timeout_s=PATIENCE_S)  # users are loaded, as on any day but the first
             report = run(RATE, timeout_s=PATIENCE_S)

@@ -233,8 +233,7 @@ def _large_parts(bundle: Path, log: Path, texts: int, users: int) -> Path:
 
 
 def with_crowd(bundle: Path, log: Path, texts: int, users: int, place: Path) -> dict[str, float]:
-    """Puts the bundle with so many texts and users in all into `place` (by hard links: on the same disk as var/), and
-    says what its large parts cost to make."""
+    """Puts the bundle with so many texts and users in all into `place`, and says what its large parts cost to make."""
     large = _large_parts(bundle, log, texts, users)
     made = json.loads((large / "made.json").read_text())
     manifest = read_manifest(bundle)
@@ -242,10 +241,17 @@ def with_crowd(bundle: Path, log: Path, texts: int, users: int, place: Path) -> 
     for name in [*own, *made["files"]]:
         target = place / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.link((bundle if name in own else large) / name, target)
+        _link((bundle if name in own else large) / name, target)
     manifest["files"] = own | made["files"]
     (place / MANIFEST).write_text(json.dumps(manifest))
     return made["cost"] | {"disk_mb": round(sum(f["bytes"] for f in manifest["files"].values()) / 1e6)}
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # on another disk
+        shutil.copyfile(source, target)
 
 
 def main() -> None:

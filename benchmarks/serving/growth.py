@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.quality.tables import RESULTS, Figures, keep, show
 from benchmarks.serving.crowd import asked_by, with_crowd
-from benchmarks.serving.servers import own_memory_mb, pin_client, serving
+from benchmarks.serving.servers import LET_ALL_IN, own_memory_mb, pin_client, serving
 from rewrite_service.loadtest import Mix, run_loadtest
 
 SIZES = ((10_000, 10_000), (100_000, 100_000), (1_000_000, 1_000_000))
@@ -39,7 +39,7 @@ def measure(bundle: Path, log: Path, sizes: Sequence[tuple[int, int]] = SIZES) -
             place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="growth-", dir="var"))) / "bundle"
             cost = with_crowd(bundle, log, texts, users, place)
             began = time.monotonic()
-            address, process = stack.enter_context(serving(place, log_level="warning", default_deadline_ms=1000))
+            address, process = stack.enter_context(serving(place, log_level="warning", **LET_ALL_IN))
             started = {"start_s": round(time.monotonic() - began, 2), "start_mb": round(own_memory_mb(process.pid))}
             results.append({"texts": texts, "users": users, **cost, **started})
             servers.append((address, process.pid, asked_by(log, texts, users)))

@@ -34,10 +34,13 @@ usage: python -m benchmarks.serving.speed BUNDLE LOG [--without growth,engines] 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
+import shutil
 import statistics
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,10 +121,23 @@ def fixed_rate_reports(found: Mapping[str, Any]) -> list[tuple[int, int]]:
     return out
 
 
-def measure(bundle: Path, log: Path, sizes: Sequence[tuple[int, int]], without: Sequence[str]) -> dict[str, Any]:
-    """What each part measured, by part; prints its tables, in Markdown, as it goes."""
+def check_tools(without: Sequence[str]) -> None:
+    """Ends here, and not after ten minutes, where something is not installed."""
+    if not {"echo", "workers"} <= set(without) and shutil.which("h2load") is None:
+        raise SystemExit("h2load is not installed (Debian: apt-get install nghttp2-client); or --without echo,workers")
+    needed = {"engines": ("usearch", "qdrant_edge"), "against": ("sentence_transformers",)}
+    for part, modules in needed.items():
+        if part not in without and (missing := [m for m in modules if importlib.util.find_spec(m) is None]):
+            raise SystemExit(f"{missing[0]} is not installed (pip install -e '.[train,bench]'); or --without {part}")
+
+
+def measure(
+    bundle: Path, log: Path, sizes: Sequence[tuple[int, int]], without: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """What each part measured, by part, and the parts that failed; prints tables, in Markdown, as it goes."""
     everywhere = os.sched_getaffinity(0)
     found: dict[str, Any] = {}
+    broken: list[str] = []
     with tempfile.TemporaryDirectory(prefix="speed-", dir="var") as place:
         crowd = Path(place) / "bundle"
         with_crowd(bundle, log, TEXTS, USERS, crowd)
@@ -145,10 +161,15 @@ def measure(bundle: Path, log: Path, sizes: Sequence[tuple[int, int]], without: 
             if name not in ("engines", "workers"):
                 pin_client()
             began = time.monotonic()
-            found[name] = run()
+            try:
+                found[name] = run()
+            except (Exception, SystemExit):  # the other parts' figures are not lost for it
+                traceback.print_exc()
+                broken.append(name)
+                continue
             found[name]["took_s"] = round(time.monotonic() - began)
             print(f"\n{markdown(*figures(found[name]))}\n{name}: {found[name]['took_s']} s\n", flush=True)
-    return found
+    return found, broken
 
 
 def main() -> None:
@@ -163,12 +184,14 @@ def main() -> None:
     if unknown := set(without) - set(PARTS):
         parser.error(f"--without: {', '.join(sorted(unknown))}: not a part; parts are {', '.join(PARTS)}")
     sizes = growth.sizes_of(asked.texts, asked.users)
+    check_tools(without)
     began, load = time.monotonic(), os.getloadavg()[0]
-    found = measure(asked.bundle, asked.log, sizes, without)
+    found, broken = measure(asked.bundle, asked.log, sizes, without)
     figures = keys(found)
     print(markdown("in one run", ("figure", "measured"), figures.items()))
     keep("speed", figures | {
         "left_out": without,
+        "broken": broken,
         "texts": TEXTS,
         "users": USERS,
         "load_before": round(load, 2),
@@ -177,6 +200,8 @@ def main() -> None:
     })  # fmt: skip
     if "growth" in found:
         growth.plot(found["growth"], RESULTS / "growth.svg")
+    if broken:
+        raise SystemExit(f"failed, and null above: {', '.join(broken)}")
 
 
 if __name__ == "__main__":
