@@ -38,7 +38,6 @@ def kinds(dimension: int) -> dict[str, faiss.Index]:
         coarse, dimension, LISTS, int8, metric, False
     )
     lists.nprobe = PROBED
-    lists.coarse = coarse  # kept alive with it
     return out
 
 

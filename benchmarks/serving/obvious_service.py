@@ -12,6 +12,7 @@ usage: python -m benchmarks.serving.obvious_service PORT BUNDLE RANKER          
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +20,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched; read by the imports below
+
 import faiss
 import grpc
 import lightgbm
 import numpy as np
 import torch
 from rapidfuzz import fuzz
+from sentence_transformers import SentenceTransformer
 
 from mining.defects import assess
 from mining.reader import read_log
@@ -32,7 +36,7 @@ from mining.sessions import by_user
 from retriever.global_layer import GlobalLayer
 from retriever.interaction import Outcome
 from retriever.normalise import normalise
-from retriever.training.model import base_model, load
+from retriever.training.model import base_model
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.pb import rewrite_pb2_grpc
 from rewrite_service.people_archive import PeopleArchive
@@ -54,7 +58,7 @@ class ObviousRewriter:
     def __init__(self, bundle: Path) -> None:
         torch.set_num_threads(1)
         faiss.omp_set_num_threads(1)
-        self.model = load(base_model())
+        self.model = SentenceTransformer(str(base_model()), device="cpu", local_files_only=True)
         shared = GlobalLayer.open(bundle / "global")
         rows = [shared.text_at(row) for row in range(len(shared))]
         self.texts = [t.text for t in rows]
