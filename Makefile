@@ -103,7 +103,7 @@ bench-replacement: $(LOG) ## What a full cache should drop
 bench-stores: $(TEST_READY) $(LOG) ## What the embedded store and Redis cost, side by side
 	$(BIN)/python -m benchmarks.serving.stores $(LOG)
 
-bench-growth: $(MANIFEST) ## Ten thousand to a million texts and users (builds first, an hour; TEXTS=, USERS= for less)
+bench-growth: $(MANIFEST) ## Ten thousand to a million texts and users (builds them first; TEXTS=, USERS= for less)
 	$(BIN)/python -m benchmarks.serving.growth $(BUNDLE) $(LOG) --texts $(TEXTS) --users $(USERS)
 
 bench-against: $(MANIFEST) $(BENCH_READY) ## Our service against the obvious one
@@ -112,10 +112,10 @@ bench-against: $(MANIFEST) $(BENCH_READY) ## Our service against the obvious one
 bench-engines: $(MANIFEST) $(BENCH_READY) ## Our global index against public vector search engines
 	$(BIN)/python -m benchmarks.serving.engines $(BUNDLE)
 
-bench-index-kinds: $(MANIFEST) ## What the global index could be built of (five minutes)
+bench-index-kinds: $(MANIFEST) ## What the global index could be built of
 	$(BIN)/python -m benchmarks.serving.index_kinds $(BUNDLE)
 
-bench-speed: $(MANIFEST) $(BENCH_READY) ## Every figure of speed in one run (twenty minutes, first an hour of builds; WITHOUT=growth,engines for less)
+bench-speed: $(MANIFEST) $(BENCH_READY) ## Every figure of speed in one run (WITHOUT=growth,engines or TEXTS=, USERS= for less)
 	$(BIN)/python -m benchmarks.serving.speed $(BUNDLE) $(LOG) --without "$(WITHOUT)" --texts $(TEXTS) --users $(USERS)
 
 bench-serving: bench-speed bench-capacity bench-metrics bench-replacement ## All tables of docs/performance.md

@@ -22,7 +22,7 @@ from rewrite_service.load_sweep import as_table, capacity, plot, sweep
 from rewrite_service.loadtest import Mix, read_requests, run_loadtest
 
 BUDGET_MS = 20.0
-RATE, FIRST_RATE, SECONDS = 300.0, 25.0, 8.0
+RATE, FIRST_RATE, WARMING_RATE, SECONDS = 300.0, 25.0, 100.0, 8.0
 PATIENCE_S = 60.0
 """At the rate of the table every request is waited for, also where the rate is beyond what the server bears."""
 RUNS: Mapping[str, tuple[Mix, Mapping[str, int]]] = {
@@ -43,7 +43,7 @@ def measure(
         mix, settings = RUNS[name]
         with serving(bundle, **LET_ALL_IN, **settings) as (address, _):
             run = partial(run_loadtest, address, seconds=SECONDS, requests=requests, mix=mix)
-            run(FIRST_RATE, timeout_s=PATIENCE_S)  # users are loaded, as on any day but the first
+            run(WARMING_RATE, timeout_s=PATIENCE_S)  # users are loaded, as on any day but the first
             report = run(RATE, timeout_s=PATIENCE_S)
             reports = sweep(partial(run, timeout_s=5.0), FIRST_RATE, BUDGET_MS)
         most = capacity(reports, BUDGET_MS)

@@ -90,9 +90,9 @@ def main() -> None:
     requests = [from_request(request) for request in read_requests(asked.log)[-ROUNDS * AT_A_TIME :]]
     used: dict[str, list[float]] = {"without": [], "without, again": [], "with": []}
     with (
-        serving(asked.bundle, port=50160, **same) as (plain, plain_process),
-        serving(asked.bundle, port=50163, **same) as (again, again_process),
-        serving(asked.bundle, port=50161, metrics_port=METRICS_PORT, **same) as (counting, counting_process),
+        serving(asked.bundle, **same) as (plain, plain_process),
+        serving(asked.bundle, **same) as (again, again_process),
+        serving(asked.bundle, metrics_port=METRICS_PORT, **same) as (counting, counting_process),
         grpc.insecure_channel(plain) as plain_channel,
         grpc.insecure_channel(again) as again_channel,
         grpc.insecure_channel(counting) as counting_channel,
