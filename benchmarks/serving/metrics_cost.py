@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from pathlib import Path
 from urllib.request import urlopen
 
 import grpc
@@ -20,7 +19,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry
 
 from benchmarks.quality.tables import keep, show
-from benchmarks.serving.servers import bundle_and_log, pin_client, serving
+from benchmarks.serving.servers import bundle_and_log, cpu_seconds, pin_client, serving
 from rewrite_service.converters import from_request
 from rewrite_service.decision import Decision, Layer, Reason
 from rewrite_service.loadtest import read_requests
@@ -32,11 +31,6 @@ from rewrite_service.pb import rewrite_pb2_grpc
 ROUNDS, AT_A_TIME, SCRAPES = 41, 100, 9
 METRICS_PORT = 50162
 STAGES = ("personal", "query", "encode", "retrieve", "features", "predict", "convert", "queue", "total")
-
-
-def cpu_s(pid: int) -> float:
-    """Processor time of all threads of a process, in seconds, to the nanosecond where the kernel keeps it."""
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
 
 
 def ask(stub: rewrite_pb2_grpc.RewriteServiceStub, messages: list[pb.RewriteRequest]) -> None:
@@ -108,9 +102,9 @@ def main() -> None:
             batch = requests[i * AT_A_TIME : (i + 1) * AT_A_TIME]
             for name in sorted(servers, key=lambda name: (list(servers).index(name) + i) % len(servers)):
                 stub, pid = servers[name]
-                before = cpu_s(pid)
+                before = cpu_seconds(pid)
                 ask(stub, batch)
-                used[name].append((cpu_s(pid) - before) / len(batch) * 1e6)
+                used[name].append((cpu_seconds(pid) - before) / len(batch) * 1e6)
         scrapes = [scrape_ms() for _ in range(SCRAPES)]
     rows = [(name, round(statistics.median(values), 1)) for name, values in used.items()]
     show("processor time of the server for a request", ("metrics", "median us"), rows)

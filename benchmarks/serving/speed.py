@@ -22,7 +22,8 @@ two_workers_over_one: answers a second of two workers on both cores over those o
     one request that is ranked every time (no decision remembered, its vector is); the median of five pairs.
 p99_1m_over_10k: p99 with 1,000,000 texts and users over that with 10,000, uncached, 50 a second, asked in turn; the
     median of three pairs. Where the greatest size measured is another, `growth` says which, and this key is null.
-ready_s_100k: seconds from the start of the process to SERVING, the bundle's files in the page cache; the median of three.
+ready_s_100k: seconds from the start of the process to SERVING, the bundle's files in the page cache; the median of
+    three.
 over_budget_p99_ms_slow_encoder, over_budget_p99_ms_slow_store: p99 less the budget of 20 ms, with each encoding 50 ms
     slow and each read of the store 200 ms slow, 100 requests a second; below 0 is within the budget.
 failed_answers: requests of the open loops at a fixed rate (uncached and natural at 300, slow parts, growth) that had an
