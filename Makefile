@@ -118,7 +118,7 @@ bench-index-kinds: $(MANIFEST) ## What the global index could be built of
 bench-speed: $(MANIFEST) $(BENCH_READY) ## Every figure of speed in one run (WITHOUT=growth,engines or TEXTS=, USERS= for less)
 	$(BIN)/python -m benchmarks.serving.speed $(BUNDLE) $(LOG) --without "$(WITHOUT)" --texts $(TEXTS) --users $(USERS)
 
-bench-serving: bench-speed bench-capacity bench-metrics bench-replacement ## All tables of docs/performance.md
+bench-serving: bench-speed bench-capacity bench-metrics bench-overload bench-replacement ## All tables of docs/performance.md
 
 bench-quality: bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels bench-ablations ## All tables of docs/quality.md
 
