@@ -151,7 +151,7 @@ def test_the_whole_way_runs_each_native_part_once(counted: Counted, requests: li
             assert counts.pop("search for names", 0) <= MOST_NAME_SEARCHES
             assert counts == {
                 "encoder": 1, "search by meaning": 1, "search by sound": 1, "personal search": 1, "triage": 1,
-                "ranker": 1, "store": 2,  # the revision: once for remembered decisions, once for the user's rows
+                "ranker": 1, "store": 1,
             }, request.query  # fmt: skip
     assert seen >= EXAMPLES
     assert 1 < counted.costs.rows <= MAX_CANDIDATES + 1, "the query and its candidates, in one prediction"
@@ -174,7 +174,7 @@ def test_what_looks_fine_costs_one_small_prediction(counted: Counted, requests: 
         decision, counts = counted.ask(request)
         if went(decision) == "fine":
             seen += 1
-            assert counts == {"triage": 1, "store": 2}
+            assert counts == {"triage": 1, "store": 1}
     assert seen >= EXAMPLES
 
 
