@@ -8,12 +8,14 @@ SHELL := /bin/bash
 PORT ?= 50051
 TEXTS ?= 10000,100000,1000000
 USERS ?= 10000,100000,1000000
+WITHOUT ?=
 HABITBENCH ?= ../shared/habitbench
 export HABITBENCH
 export PYTHON
 
 RUN_READY := .venv/.ready-run
 TEST_READY := .venv/.ready-test
+BENCH_READY := .venv/.ready-bench
 BIN := .venv/bin
 LOG := var/sample.jsonl.gz
 BUNDLE := var/bundle
@@ -104,10 +106,22 @@ bench-replacement: $(LOG) ## What a full cache should drop
 bench-stores: $(TEST_READY) $(LOG) ## What the embedded store and Redis cost, side by side
 	$(BIN)/python -m benchmarks.serving.stores $(LOG)
 
-bench-growth: $(MANIFEST) ## Ten thousand to a million texts and users (hours; TEXTS=, USERS= for less)
-	$(BIN)/python -m benchmarks.serving.growth $(BUNDLE) --texts $(TEXTS) --users $(USERS)
+bench-growth: $(MANIFEST) ## Ten thousand to a million texts and users (builds them first; TEXTS=, USERS= for less)
+	$(BIN)/python -m benchmarks.serving.growth $(BUNDLE) $(LOG) --texts $(TEXTS) --users $(USERS)
 
-bench-serving: bench-capacity bench-echo bench-native-parts bench-start bench-metrics bench-slow-parts bench-workers bench-replacement bench-growth ## All tables of docs/performance.md
+bench-against: $(MANIFEST) $(BENCH_READY) ## Our service against the obvious one
+	$(BIN)/python -m benchmarks.serving.against $(BUNDLE) $(LOG)
+
+bench-engines: $(MANIFEST) $(BENCH_READY) ## Our global index against public vector search engines
+	$(BIN)/python -m benchmarks.serving.engines $(BUNDLE)
+
+bench-index-kinds: $(MANIFEST) ## What the global index could be built of
+	$(BIN)/python -m benchmarks.serving.index_kinds $(BUNDLE)
+
+bench-speed: $(MANIFEST) $(BENCH_READY) ## Every figure of speed in one run (WITHOUT=growth,engines or TEXTS=, USERS= for less)
+	$(BIN)/python -m benchmarks.serving.speed $(BUNDLE) $(LOG) --without "$(WITHOUT)" --texts $(TEXTS) --users $(USERS)
+
+bench-serving: bench-speed bench-capacity bench-start bench-metrics bench-overload bench-replacement ## All tables of docs/performance.md
 
 bench-quality: bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels bench-ablations ## All tables of docs/quality.md
 
@@ -124,6 +138,10 @@ $(RUN_READY): pyproject.toml deploy/setup.sh
 
 $(TEST_READY): pyproject.toml deploy/setup.sh
 	@deploy/setup.sh test
+
+$(BENCH_READY): $(TEST_READY)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable ".[bench]"
+	@touch $@
 
 # Set-up comes before both, yet being set up anew is no reason to make them anew.
 $(LOG): $(SAMPLE_SOURCES) | $(RUN_READY)

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from mining.schema import from_record, to_record
+from retriever.encoder import DIMENSION
 from retriever.interaction import Interaction
 from retriever.normalise import normalise
 from retriever.packed import key_hash
@@ -38,7 +39,7 @@ class ArchivedUser:
         return ArchivedUser(turns, [self.texts[row] for row in rows], self.vectors[rows])
 
 
-NOBODY = ArchivedUser([], [], np.zeros((0, 0), np.float32))
+NOBODY = ArchivedUser([], [], np.zeros((0, DIMENSION), np.float32))
 
 
 def _texts_of(turns: Sequence[Interaction]) -> list[str]:
@@ -58,16 +59,20 @@ class PeopleArchive:
         """`people`: by user, each in time order."""
         directory.mkdir(parents=True, exist_ok=True)
         ordered = sorted((key_hash(user), user) for user in people)
-        blobs, vectors = [], []
-        for _, user in ordered:
-            turns = people[user]
-            blobs.append(zlib.compress(orjson.dumps([to_record(t) for t in turns]), 6))
-            vectors.append(encoder.encode(_texts_of(turns)))
+        row_ends = np.cumsum([0, *(len(_texts_of(people[user])) for _, user in ordered)], dtype=np.int64)
+        blobs = []
+        with (directory / "vectors.npy").open("wb") as file:
+            # Written as they come: the vectors of a million users would not fit into memory.
+            shape = (int(row_ends[-1]), DIMENSION)
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            for _, user in ordered:
+                turns = people[user]
+                blobs.append(zlib.compress(orjson.dumps([to_record(t) for t in turns]), 6))
+                file.write(encoder.encode(_texts_of(turns)).astype("<f4", copy=False).tobytes())
         np.save(directory / "hashes.npy", np.array([h for h, _ in ordered], dtype=np.uint64))
         np.save(directory / "turn_ends.npy", np.cumsum([0, *map(len, blobs)], dtype=np.int64))
-        np.save(directory / "row_ends.npy", np.cumsum([0, *map(len, vectors)], dtype=np.int64))
+        np.save(directory / "row_ends.npy", row_ends)
         np.save(directory / "turns.npy", np.frombuffer(b"".join(blobs), dtype=np.uint8))
-        np.save(directory / "vectors.npy", np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32))
 
     def __len__(self) -> int:
         return len(self._hashes)

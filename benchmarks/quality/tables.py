@@ -1,10 +1,12 @@
-"""What the quality benches share: bundles from parts of a log, and results as table and file."""
+"""What the benches share: bundles from parts of a log, and results as table and file."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import os
+import platform
+import re
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -17,6 +19,8 @@ from rich.table import Table
 from rewrite_service.build import BuildResult, BuildSettings, build
 from rewrite_service.progress import Progress
 
+Figures = tuple[str, Sequence[str], Iterable[Sequence[object]]]
+"""A table: title, columns, rows."""
 RESULTS = Path(__file__).parents[1] / "results"
 
 
@@ -35,6 +39,12 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -
     Console(width=140).print(table)
 
 
+def markdown(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """The same table as the documents have it."""
+    lines = [columns, ["---"] * len(columns), *([f"{v:g}" if isinstance(v, float) else v for v in row] for row in rows)]
+    return "\n".join([f"**{title}**\n", *(f"| {' | '.join(map(str, line))} |" for line in lines)]) + "\n"
+
+
 def keep(name: str, values: dict[str, Any]) -> Path:
     """Writes benchmarks/results/`name`.json with command, date, commit and machine."""
     done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
@@ -44,12 +54,20 @@ def keep(name: str, values: dict[str, Any]) -> Path:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": done.stdout.strip() or None,
         "cpus": os.cpu_count(),
+        "machine": _machine(),
         **values,
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=2) + "\n")
     print(f"figures in {path}")
     return path
+
+
+def _machine() -> str:
+    """Kind of processor and memory, as Linux tells it."""
+    models = re.findall(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{models[0] if models else platform.machine()}, {memory:.0f} GiB"
 
 
 def percent(value: float) -> str:

@@ -10,26 +10,29 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from benchmarks.quality.tables import keep, percent, show
+from benchmarks.quality.tables import Figures, keep, percent, show
 from benchmarks.serving.servers import bundle_and_log, echoing, h2load, pin_client, serving
+from retriever.interaction import Request
 from rewrite_service.converters import from_request
 from rewrite_service.loadtest import read_requests
 
 ROUNDS = 5
 
 
-def main() -> None:
-    asked = bundle_and_log(__doc__)
-    pin_client()
-    request = replace(read_requests(asked.log)[-1], timestamp_ms=int(time.time() * 1000))
+def measure(bundle: Path, request: Request) -> dict[str, Any]:
+    """Rates by server, and the median over the rounds of what share of the echo's rate each reached."""
+    request = replace(request, timestamp_ms=int(time.time() * 1000))
     message = from_request(request).SerializeToString()
     rates: dict[str, list[float]] = {"remembered decision": [], "with log lines at info": [], "bare echo": []}
     with (
-        serving(asked.bundle, port=50120, log_level="warning") as (quiet, _),
-        serving(asked.bundle, port=50130) as (logging, _),
-        echoing() as echo,
+        serving(bundle, log_level="warning") as (quiet, _),
+        serving(bundle) as (logging, _),
+        echoing() as (echo, _),
     ):
         for _ in range(ROUNDS):
             for name, address in zip(rates, (quiet, logging, echo), strict=True):
@@ -38,9 +41,21 @@ def main() -> None:
         name: statistics.median(a / b for a, b in zip(rate, rates["bare echo"], strict=True))
         for name, rate in rates.items()
     }
+    return {"rates": rates, "median_share": {name: round(share, 3) for name, share in shares.items()}}
+
+
+def figures(measured: Mapping[str, Any]) -> Figures:
+    rates, shares = measured["rates"], measured["median_share"]
     rows = [(name, round(statistics.median(rate)), percent(shares[name])) for name, rate in rates.items()]
-    show("one message over and over", ("", "a second", "of the echo's (median of pairs)"), rows)
-    keep("echo", {"rates": rates, "median_share": {name: round(share, 3) for name, share in shares.items()}})
+    return "one message over and over", ("", "answers a second", "of the echo's (median of pairs)"), rows
+
+
+def main() -> None:
+    asked = bundle_and_log(__doc__)
+    pin_client()
+    measured = measure(asked.bundle, read_requests(asked.log)[-1])
+    show(*figures(measured))
+    keep("echo", measured)
 
 
 if __name__ == "__main__":

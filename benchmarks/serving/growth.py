@@ -1,182 +1,136 @@
 """How build time, memory, start and latency grow with the texts that everybody shares and with the users.
 
-Texts and users are generated: frames of assistant requests with made-up names. All that is learned (ranker, frames,
-rules) is a real bundle's; only its global layer and its people are replaced. The vector of a text is put together from
-the encoder's vectors of its frame and of its name, since encoding a million texts would take longer than all the rest;
-requests are encoded by the encoder itself, as always.
+Bundles of `benchmarks.serving.crowd`, made where they are not there yet. All sizes are served at once, on one core, and
+asked in turn by one that knows how long each took before: what the machine does meanwhile meets them all. What builds
+cost was measured when they were made.
 
-usage: python -m benchmarks.serving.growth BUNDLE [--texts 10000,100000,1000000] [--users 10000,...]   (one core: hours)
+usage: python -m benchmarks.serving.growth BUNDLE LOG [--texts 10000,100000,1000000] [--users 10000,...]
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+import statistics
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-import faiss
-import numpy as np
-
-from benchmarks.quality.tables import keep, show
-from benchmarks.serving.servers import serving
-from retriever.encoder import Encoder
-from retriever.evidence import TextEvidence
-from retriever.global_layer import GlobalLayer
-from retriever.interaction import Context, Feedback, Interaction, Interpretation, Outcome, Request
-from retriever.normalise import word_pairs
-from retriever.vector_cache import CachedEncoder
-from rewrite_service.bundle import encoder_of, open_bundle, write_bundle
+from benchmarks.quality.tables import RESULTS, Figures, keep, show
+from benchmarks.serving.crowd import asked_by, with_crowd
+from benchmarks.serving.servers import LET_ALL_IN, own_memory_mb, pin_client, serving
 from rewrite_service.loadtest import Mix, run_loadtest
 
-NOON_MS = 1_767_614_400_000
-TURNS_A_USER = 2
-RATE, SECONDS = 50.0, 10.0
-FRAMES = (
-    ("PlayMusic", "play {} by the river"), ("PlayMusic", "play {}"), ("PlayMusic", "put on {} please"),
-    ("PlayVideo", "watch the movie {}"), ("PlayVideo", "show me {} on the tv"), ("Weather", "what's the weather in {}"),
-    ("Weather", "will it rain in {} tomorrow"), ("Call", "call {}"), ("Navigate", "how far is it to {}"),
-    ("Shopping", "add {} to my shopping list"), ("Alarm", "remind me of {} at seven"), ("Search", "who is {}"),
-)  # fmt: skip
-_ONSETS = ("b", "c", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "r", "s", "sh", "st", "t")
-_RHYMES = ("a", "an", "ar", "e", "el", "en", "er", "i", "in", "io", "o", "on", "or", "u", "um", "ay", "ee", "oa")
+SIZES = ((10_000, 10_000), (100_000, 100_000), (1_000_000, 1_000_000))
+RATE, SECONDS, ROUNDS = 50.0, 8.0, 3
+PATIENCE_S = 60.0
+MIXES = (Mix.USUAL, Mix.FRESH)
 
 
-def names(count: int, rng: random.Random) -> list[str]:
-    made: dict[str, None] = {}
-    while len(made) < count:
-        words = ("".join(rng.choice(_ONSETS) + rng.choice(_RHYMES) for _ in range(rng.randint(1, 3))) for _ in "ab")
-        made[" ".join(words)] = None
-    return list(made)
+def measure(bundle: Path, log: Path, sizes: Sequence[tuple[int, int]] = SIZES) -> dict[str, Any]:
+    """For each size what it costs to make, to start and to ask; and the median over the rounds of the largest's p99 to
+    that of the smallest. This process asks."""
+    results: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        servers = []
+        for texts, users in sizes:
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="growth-", dir="var"))) / "bundle"
+            cost = with_crowd(bundle, log, texts, users, place)
+            began = time.monotonic()
+            address, process = stack.enter_context(serving(place, log_level="warning", **LET_ALL_IN))
+            started = {"start_s": round(time.monotonic() - began, 2), "start_mb": round(own_memory_mb(process.pid))}
+            results.append({"texts": texts, "users": users, **cost, **started})
+            servers.append((address, process.pid, asked_by(log, texts, users)))
+        found = {mix: [[] for _ in sizes] for mix in MIXES}
+        for turn in range(ROUNDS + 1):  # the first is for warming up
+            for mix in MIXES:
+                for (address, _, asked), reports in zip(servers, found[mix], strict=True):
+                    report = run_loadtest(address, RATE, SECONDS, asked, mix=mix, seed=turn, timeout_s=PATIENCE_S)
+                    assert report.latency, report
+                    reports.append(report)
+        for number, result in enumerate(results):
+            result["after_mb"] = round(own_memory_mb(servers[number][1]))
+            for mix in MIXES:
+                measured = found[mix][number][1:]
+                result |= {
+                    f"{mix}_{p}_ms": statistics.median(getattr(r.latency, f"{p}_ms") for r in measured)
+                    for p in ("p50", "p99")
+                }
+                result[f"{mix}_failed"] = sum(failed(r.as_dict()) for r in found[mix][number])
+                result[f"{mix}_sent"] = sum(r.sent for r in found[mix][number])
+    ratios = {
+        mix: round(statistics.median(
+            last.latency.p99_ms / first.latency.p99_ms for first, last in zip(reports[0], reports[-1], strict=True)
+        ), 2)
+        for mix, reports in ((mix, [r[1:] for r in found[mix]]) for mix in MIXES)
+    }  # fmt: skip
+    return {"rate": RATE, "results": results, "p99_largest_over_smallest": ratios}
 
 
-class Parts:
-    """The vectors of texts made of frame and name: the sum of the parts' vectors, of unit length."""
-
-    def __init__(self, encoder: Encoder, known: Sequence[str]) -> None:
-        self._frames = [before for _, before in FRAMES]
-        self._of_frame = encoder.encode([frame.format("it") for frame in self._frames])
-        self._names = {name: row for row, name in enumerate(known)}
-        self._of_name = encoder.encode(known)
-        self._split = [frame.split("{}") for frame in self._frames]
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        out = np.empty((len(texts), Encoder.DIMENSION), np.float32)
-        for row, text in zip(out, texts, strict=True):
-            for number, (before, after) in enumerate(self._split):
-                name = text[len(before) : len(text) - len(after)]
-                if text.startswith(before) and text.endswith(after) and name in self._names:
-                    row[:] = self._of_frame[number] + self._of_name[self._names[name]]
-                    break
-        return out / np.linalg.norm(out, axis=1, keepdims=True)
+def failed(report: Mapping[str, Any]) -> int:
+    """Requests of a load test's report that were not answered, or where something broke inside."""
+    return sum(report["errors"].values()) + report["decisions"].get("pass internal_error", 0)
 
 
-def turn(user: str, number: int, frame: int, name: str) -> Interaction:
-    intent, text = FRAMES[frame]
-    request = Request(f"{user}-{number}", user, NOON_MS + number * 60_000, text.format(name), context=Context())
-    return Interaction(request, Interpretation(intent, (("name", name),)), Outcome.OK, Feedback(dwell_s=60.0))
+def figures(measured: Mapping[str, Any]) -> Figures:
+    columns = ("texts", "users", "texts made, global layer, people, s", "CPU s", "peak MB", "disk MB", "start s",
+               "own MB at start, after", "usual p50, p99 ms", "fresh p50, p99 ms")  # fmt: skip
+    rows = [
+        (f"{r['texts']:,}", f"{r['users']:,}", ", ".join(f"{s:g}" for s in r["build_s"].values()), r["build_cpu_s"],
+         r["build_peak_mb"], r["disk_mb"], r["start_s"], f"{r['start_mb']}, {r['after_mb']}",
+         *(f"{r[f'{mix}_p50_ms']:.1f}, {r[f'{mix}_p99_ms']:.1f}" for mix in MIXES))
+        for r in measured["results"]
+    ]  # fmt: skip
+    ratios = ", ".join(f"{mix} {ratio:g}" for mix, ratio in measured["p99_largest_over_smallest"].items())
+    return f"growth, {measured['rate']:g} a second (p99, largest over smallest: {ratios})", columns, rows
 
 
-def measure(bundle: Path, text_count: int, user_count: int, place: Path) -> dict[str, float]:
-    rng = random.Random(7)
-    began = time.monotonic()
-    known = names(max(2, -(-text_count // len(FRAMES))), rng)
-    pairs = [(frame, name) for name in known for frame in range(len(FRAMES))][:text_count]
-    texts: dict[str, TextEvidence] = {}
-    words: dict[str, int] = {}
-    twos: dict[tuple[str, str], int] = {}
-    for frame, name in pairs:
-        intent, pattern = FRAMES[frame]
-        text, reading = pattern.format(name), Interpretation(intent, (("name", name),))
-        e = TextEvidence(text, 5.0, 4.0, 3, NOON_MS)
-        for counts in (e.readings[0], e.understood[0], e.understood_by):
-            counts[reading] += 3
-        texts[text] = e
-        for word in text.split():
-            words[word] = words.get(word, 0) + 4
-        for two in word_pairs(text):
-            twos[two] = twos.get(two, 0) + 4
-    opened = open_bundle(bundle, encoder_of(bundle), 1 << 26)
-    parts = Parts(encoder_of(bundle), known)
-    generated_s = time.monotonic() - began
-    began = time.monotonic()
-    shared = GlobalLayer.build(texts, (), words, twos, {name: 4 for name in known}, parts)
-    index_s = time.monotonic() - began
-    del texts, words, twos
-    people = {
-        f"user-{u}": [turn(f"user-{u}", n, *pairs[(u * 7919 + n * 104729) % len(pairs)]) for n in range(TURNS_A_USER)]
-        for u in range(user_count)
-    }
-    began = time.monotonic()
-    knowledge = replace(opened.knowledge, shared=shared, meaning=CachedEncoder(parts, Encoder.DIMENSION, 1 << 24))
-    write_bundle(
-        place, knowledge=knowledge, people=people, model=opened.model, policy=opened.policy, triage=opened.triage,
-        encoder=encoder_of(bundle), built_from={}, settings={}, report={},
-    )  # fmt: skip
-    write_s = time.monotonic() - began
-    asked = [turns[0].request for turns in list(people.values())[:20_000]]
-    del people, knowledge, shared
-    disk = sum(f.stat().st_size for f in place.rglob("*") if f.is_file())
-    figures = {"texts": text_count, "users": user_count, "generated_s": generated_s, "index_s": index_s,
-               "write_s": write_s, "disk_mb": disk / 1e6}  # fmt: skip
-    began = time.monotonic()
-    with serving(place, log_level="warning", default_deadline_ms=1000) as (address, process):
-        figures |= {"start_s": time.monotonic() - began, "memory_at_start_mb": _memory(process.pid)}
-        for mix in (Mix.USUAL, Mix.FRESH):
-            run_loadtest(address, RATE, 3.0, asked, mix=mix)
-            report = run_loadtest(address, RATE, SECONDS, asked, mix=mix, seed=2)
-            assert report.latency, report
-            figures |= {f"{mix}_p50_ms": report.latency.p50_ms, f"{mix}_p99_ms": report.latency.p99_ms}
-            figures[f"{mix}_not_answered"] = report.sent - report.answered
-        figures["memory_after_mb"] = _memory(process.pid)
-    return {name: round(value, 2) for name, value in figures.items()}
-
-
-def _memory(pid: int) -> float:
-    """MB that are this process's own; what is mapped from the bundle's files can be dropped at any time."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:")) / 1000
-
-
-def plot(results: Sequence[dict[str, float]], file: Path) -> None:
+def plot(measured: Mapping[str, Any], file: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    results = measured["results"]
+    figure, axes = pyplot.subplots(1, 3, figsize=(14, 4), layout="constrained")
     sizes = [f"{r['texts']:,.0f}\n{r['users']:,.0f}" for r in results]
     for name in ("usual_p50_ms", "usual_p99_ms", "fresh_p50_ms", "fresh_p99_ms"):
         axes[0].plot(sizes, [r[name] for r in results], "o-", label=name.removesuffix("_ms").replace("_", " "))
     axes[0].set(ylabel="milliseconds", xlabel="texts, users", title=f"latency at {RATE:.0f} requests a second")
-    for name in ("memory_at_start_mb", "memory_after_mb", "disk_mb"):
-        axes[1].plot(sizes, [r[name] for r in results], "o-", label=name.removesuffix("_mb").replace("_", " "))
-    axes[1].set(ylabel="MB", yscale="log", xlabel="texts, users", title="memory (own) and disk")
+    for name, label in (("start_mb", "server, at start"), ("after_mb", "server, after"), ("disk_mb", "disk"),
+                        ("build_peak_mb", "build, at most")):  # fmt: skip
+        axes[1].plot(sizes, [r[name] for r in results], "o-", label=label)
+    axes[1].set(ylabel="MB", yscale="log", xlabel="texts, users", title="memory and disk")
+    for name, values in (("build", [sum(r["build_s"].values()) for r in results]),
+                         ("start", [r["start_s"] for r in results])):  # fmt: skip
+        axes[2].plot(sizes, values, "o-", label=name)
+    axes[2].set(ylabel="seconds", yscale="log", xlabel="texts, users", title="time to build and to start")
     for one in axes:
         one.legend()
         one.grid(alpha=0.3)
     figure.savefig(file)
+    pyplot.close(figure)
+
+
+def sizes_of(texts: str, users: str) -> list[tuple[int, int]]:
+    """Pairs from two lists with commas. Raises ValueError where they are not of one length."""
+    return [(int(t), int(u)) for t, u in zip(texts.split(","), users.split(","), strict=True)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, help="a real bundle, of which all but texts and people is used")
-    parser.add_argument("--texts", default="10000,100000,1000000")
-    parser.add_argument("--users", default="10000,100000,1000000")
+    parser.add_argument("log", type=Path, help="that it was built from")
+    parser.add_argument("--texts", default=",".join(str(t) for t, _ in SIZES))
+    parser.add_argument("--users", default=",".join(str(u) for _, u in SIZES))
     asked = parser.parse_args()
-    faiss.omp_set_num_threads(2)
-    results = []
-    for texts, users in zip(asked.texts.split(","), asked.users.split(","), strict=True):
-        with tempfile.TemporaryDirectory(prefix="query-rewrite-growth-") as place:
-            results.append(measure(asked.bundle, int(texts), int(users), Path(place) / "bundle"))
-            print(results[-1], flush=True)
-    columns = list(results[0])
-    show("growth", columns, [[f"{r[c]:g}" for c in columns] for r in results])
-    path = keep("growth", {"rate": RATE, "turns_a_user": TURNS_A_USER, "results": results})
-    plot(results, path.with_suffix(".svg"))
+    pin_client()
+    measured = measure(asked.bundle, asked.log, sizes_of(asked.texts, asked.users))
+    show(*figures(measured))
+    keep("growth", measured)
+    plot(measured, RESULTS / "growth.svg")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from pathlib import Path
 from urllib.request import urlopen
 
 import grpc
@@ -20,7 +19,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry
 
 from benchmarks.quality.tables import keep, show
-from benchmarks.serving.servers import bundle_and_log, pin_client, serving
+from benchmarks.serving.servers import bundle_and_log, cpu_seconds, pin_client, serving
 from rewrite_service.converters import from_request
 from rewrite_service.decision import Decision, Layer, Reason
 from rewrite_service.loadtest import read_requests
@@ -32,11 +31,6 @@ from rewrite_service.pb import rewrite_pb2_grpc
 ROUNDS, AT_A_TIME, SCRAPES = 41, 100, 9
 METRICS_PORT = 50162
 STAGES = ("personal", "query", "encode", "retrieve", "features", "predict", "convert", "queue", "total")
-
-
-def cpu_s(pid: int) -> float:
-    """Processor time of all threads of a process, in seconds, to the nanosecond where the kernel keeps it."""
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
 
 
 def ask(stub: rewrite_pb2_grpc.RewriteServiceStub, messages: list[pb.RewriteRequest]) -> None:
@@ -90,9 +84,9 @@ def main() -> None:
     requests = [from_request(request) for request in read_requests(asked.log)[-ROUNDS * AT_A_TIME :]]
     used: dict[str, list[float]] = {"without": [], "without, again": [], "with": []}
     with (
-        serving(asked.bundle, port=50160, **same) as (plain, plain_process),
-        serving(asked.bundle, port=50163, **same) as (again, again_process),
-        serving(asked.bundle, port=50161, metrics_port=METRICS_PORT, **same) as (counting, counting_process),
+        serving(asked.bundle, **same) as (plain, plain_process),
+        serving(asked.bundle, **same) as (again, again_process),
+        serving(asked.bundle, metrics_port=METRICS_PORT, **same) as (counting, counting_process),
         grpc.insecure_channel(plain) as plain_channel,
         grpc.insecure_channel(again) as again_channel,
         grpc.insecure_channel(counting) as counting_channel,
@@ -108,9 +102,9 @@ def main() -> None:
             batch = requests[i * AT_A_TIME : (i + 1) * AT_A_TIME]
             for name in sorted(servers, key=lambda name: (list(servers).index(name) + i) % len(servers)):
                 stub, pid = servers[name]
-                before = cpu_s(pid)
+                before = cpu_seconds(pid)
                 ask(stub, batch)
-                used[name].append((cpu_s(pid) - before) / len(batch) * 1e6)
+                used[name].append((cpu_seconds(pid) - before) / len(batch) * 1e6)
         scrapes = [scrape_ms() for _ in range(SCRAPES)]
     rows = [(name, round(statistics.median(values), 1)) for name, values in used.items()]
     show("processor time of the server for a request", ("metrics", "median us"), rows)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ from typing import Any
 import faiss
 import numpy as np
 
-from benchmarks.quality.tables import keep, show
+from benchmarks.quality.tables import Figures, keep, show
 from benchmarks.serving.servers import bundle_and_log
 from ranker.features import features
 from ranker.query_features import query_features
 from retriever.candidates import GLOBAL_K, PERSONAL_K
 from retriever.encoder import Encoder
+from retriever.interaction import Request
 from retriever.views import Views
 from rewrite_service.assemble import find_candidates, open_request
 from rewrite_service.bundle import encoder_of, open_bundle
@@ -56,26 +57,27 @@ class InPlace:
         return vectors
 
 
-def main() -> None:
-    asked = bundle_and_log(__doc__)
+def measure(place: Path, requests: Sequence[Request], count: int = REQUESTS) -> dict[str, Any]:
+    """Milliseconds by step of `count` of the requests to the bundle in `place`, and the median ratio of the whole to
+    its native parts."""
     faiss.omp_set_num_threads(1)
     rng = random.Random(1)
-    requests = pick(read_requests(asked.log)[-20_000:], REQUESTS, rng)
     rows: list[dict[str, float]] = []
     loads: list[float] = []
     encoded_in_place: list[float] = []
-    with tempfile.TemporaryDirectory() as place:
-        encoder = encoder_of(asked.bundle)
+    with tempfile.TemporaryDirectory() as store:
+        encoder = encoder_of(place)
         in_place = InPlace(encoder)
-        bundle = open_bundle(asked.bundle, in_place, 1 << 24)  # type: ignore[arg-type]
-        pipeline = Pipeline(bundle, EmbeddedStore(Path(place)))
+        bundle = open_bundle(place, in_place, 1 << 24)  # type: ignore[arg-type]
+        pipeline = Pipeline(bundle, EmbeddedStore(Path(store)))
         pipeline.warm()
         k, users = bundle.knowledge, pipeline._users
-        for request in requests:
+        for request in pick(requests, count, rng):
             request = replace(request, query=misspelt(request.query, rng))
-            state = users.cached(request.user_id)
+            look = users.look(request.user_id)
+            state = look.state
             if state is None:
-                took_to_load, state = timed(lambda user=request.user_id: users.load(user))
+                took_to_load, state = timed(lambda u=request.user_id, found=look.stored: users.load(u, found))
                 loads.append(took_to_load)
             turns = before(state.recent, request)
 
@@ -115,11 +117,20 @@ def main() -> None:
         }
         for name, c in columns.items()
     }
-    rows_shown = [(name, *figures.values()) for name, figures in table.items()]
-    show(f"milliseconds of CPU, {REQUESTS} requests", ("", "p50", "p99", "mean"), rows_shown)
-    ratio = float(np.median(whole / native))
-    print(f"the whole way costs {ratio:.2f} times its native parts (median)")
-    keep("native-parts", {"milliseconds": table, "median_ratio": round(ratio, 3)})
+    return {"milliseconds": table, "median_ratio": round(float(np.median(whole / native)), 3)}
+
+
+def figures(measured: Mapping[str, Any]) -> Figures:
+    rows = [(name, *values.values()) for name, values in measured["milliseconds"].items()]
+    rows.append(("the whole way over its native parts (median)", measured["median_ratio"], "", ""))
+    return "milliseconds of CPU, each request the whole way", ("", "p50", "p99", "mean"), rows
+
+
+def main() -> None:
+    asked = bundle_and_log(__doc__)
+    measured = measure(asked.bundle, read_requests(asked.log)[-20_000:])
+    show(*figures(measured))
+    keep("native-parts", measured)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Servers to measure: ours, and a bare echo with the same library, each pinned to a core of its own."""
+"""Servers to measure, each pinned to a core of its own: ours, a bare echo with the same library, others as modules."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ import asyncio
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 SERVER_CORES, CLIENT_CORES = "0", "1"
+LET_ALL_IN = {"default_deadline_ms": 1000, "max_in_flight": 10_000, "max_wait_ms": 60_000}
+"""Settings of a server that turns nobody away: what it cannot bear is to be seen in its latencies."""
+Running = Iterator[tuple[str, subprocess.Popen[bytes]]]
 METHOD = "/rewrite.v1.RewriteService/Rewrite"
 
 
@@ -35,16 +39,23 @@ def pin_client() -> None:
     os.sched_setaffinity(0, {int(core) for core in CLIENT_CORES.split(",")})
 
 
+def free_port() -> int:
+    """A port that nobody listens on. One that is taken would be shared: gRPC servers listen with SO_REUSEPORT."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
 @contextmanager
 def serving(
     bundle: Path,
     cores: str = SERVER_CORES,
-    port: int = 50100,
     program: Sequence[str] = (sys.executable, "-m", "rewrite_service.cli"),
     **settings: object,
-) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+) -> Running:
     """Our server with an empty store, warm; its address and process. `program`: what takes the command line's words.
     `settings`: as of `rewrite_service.settings`."""
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="query-rewrite-bench-") as place:
         environment = dict(os.environ) | {f"QUERY_REWRITE_{k.upper()}": str(v) for k, v in settings.items()}
         command = ["taskset", "-c", cores, *program, "serve", "--bundle", str(bundle), "--port", str(port)]
@@ -60,16 +71,39 @@ def serving(
 
 
 @contextmanager
-def echoing(cores: str = SERVER_CORES, port: int = 50110) -> Iterator[str]:
-    """A server that answers each call with the bytes it was sent, with the same event loop and library as ours."""
-    process = subprocess.Popen(["taskset", "-c", cores, sys.executable, "-m", "benchmarks.serving.servers", str(port)])
+def answering(module: str, *words: str, cores: str = SERVER_CORES, ready_s: float = 300) -> Running:
+    """A server in a process of its own, `python -m module PORT words...`, once it takes connections; its address and
+    process."""
+    port = free_port()
+    command = ["taskset", "-c", cores, sys.executable, "-m", module, str(port), *words]
+    process = subprocess.Popen(command)
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            grpc.channel_ready_future(channel).result(30)
-        yield f"127.0.0.1:{port}"
+            ready, end = grpc.channel_ready_future(channel), time.monotonic() + ready_s
+            while not ready.done():
+                if process.poll() is not None or time.monotonic() > end:
+                    raise SystemExit(f"{module} does not serve on port {port}")
+                time.sleep(0.05)
+        yield f"127.0.0.1:{port}", process
     finally:
         process.kill()
         process.wait()
+
+
+def echoing() -> AbstractContextManager[tuple[str, subprocess.Popen[bytes]]]:
+    """A server that answers each call with the bytes it was sent, with the same event loop and library as ours."""
+    return answering("benchmarks.serving.servers")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of all threads of a process, in seconds, to the nanosecond where the kernel keeps it."""
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
+
+
+def own_memory_mb(pid: int) -> float:
+    """MB that are a process's own; what is mapped from the bundle's files can be dropped at any time."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:")) / 1000
 
 
 def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.tables import keep, show
+from benchmarks.quality.tables import Figures, keep, show
 from benchmarks.serving.servers import bundle_and_log, pin_client, serving
+from retriever.interaction import Request
 
 STORE_S, ENCODER_S = 0.2, 0.05
 BUDGET_MS = 20
@@ -47,17 +48,15 @@ def serve(flags: Path, arguments: list[str]) -> None:
     command()
 
 
-def main() -> None:
-    asked = bundle_and_log(__doc__)
-    from rewrite_service.loadtest import Mix, read_requests, run_loadtest
+def measure(bundle: Path, requests: Sequence[Request]) -> dict[str, Any]:
+    """The report of each phase. This process asks."""
+    from rewrite_service.loadtest import Mix, run_loadtest
 
-    requests = read_requests(asked.log)[-20_000:]
-    pin_client()
-    rows, kept = [], {}
+    kept = {}
     with tempfile.TemporaryDirectory() as place:
         flags = Path(place)
         program = [sys.executable, "-m", "benchmarks.serving.slow_parts", "--as-server", str(flags)]
-        with serving(asked.bundle, program=program, default_deadline_ms=BUDGET_MS) as (address, _):
+        with serving(bundle, program=program, default_deadline_ms=BUDGET_MS) as (address, _):
             run_loadtest(address, RATE, SECONDS, requests, timeout_s=None)
             for seed, (name, slow) in enumerate(PHASES):
                 if slow:
@@ -67,19 +66,34 @@ def main() -> None:
                 report = run_loadtest(address, RATE, SECONDS, requests, timeout_s=None, mix=mix, seed=seed)
                 for flag in flags.iterdir():
                     flag.unlink()
-                assert report.latency
-                late = report.decisions.get("pass out_of_time", 0)
-                rewrites = sum(n for what, n in report.decisions.items() if what.startswith("rewrite"))
-                rows.append((name, mix, report.latency.p50_ms, report.latency.p99_ms, report.latency.max_ms,
-                             late, rewrites, report.skipped, report.errors))  # fmt: skip
                 kept[name] = report.as_dict()
-                print(rows[-1], flush=True)
-    show(
-        f"{RATE:.0f} a second, budget {BUDGET_MS} ms",
-        ("", "mix", "p50 ms", "p99", "max", "out of time", "rewrites", "skipped", "errors"),
-        rows,
-    )
-    keep("slow-parts", {"budget_ms": BUDGET_MS, "phases": kept})
+    return {"budget_ms": BUDGET_MS, "phases": kept}
+
+
+def figures(measured: Mapping[str, Any]) -> Figures:
+    rows = []
+    for name, report in measured["phases"].items():
+        latency, decisions = report["latency"], report["decisions"]
+        rewrites = {layer: n for layer, n in decisions.items() if layer.startswith("rewrite")}
+        rows.append((name, report["mix"], latency["p50_ms"], latency["p99_ms"], latency["max_ms"],
+                     decisions.get("pass out_of_time", 0), _counts(rewrites), _counts(report["skipped"]),
+                     _counts(report["errors"])))  # fmt: skip
+    columns = ("", "mix", "p50 ms", "p99", "max", "out of time", "rewrites", "skipped", "errors")
+    return f"{RATE:.0f} a second, budget {measured['budget_ms']} ms", columns, rows
+
+
+def _counts(of: Mapping[str, int]) -> str:
+    return ", ".join(f"{name.removeprefix('rewrite ')} {count}" for name, count in of.items())
+
+
+def main() -> None:
+    asked = bundle_and_log(__doc__)
+    from rewrite_service.loadtest import read_requests
+
+    pin_client()
+    measured = measure(asked.bundle, read_requests(asked.log)[-20_000:])
+    show(*figures(measured))
+    keep("slow-parts", measured)
 
 
 if __name__ == "__main__":

@@ -326,7 +326,7 @@ class AnyVectors:
     """Stands for the encoder where vectors do not matter."""
 
     def encode(self, texts: list[str]) -> np.ndarray:
-        return np.full((len(texts), 4), 0.5, np.float32)
+        return np.full((len(texts), Encoder.DIMENSION), 0.5, np.float32)
 
 
 def archive(directory: Path, *users: str) -> PeopleArchive:
@@ -342,7 +342,8 @@ def test_a_user_is_found_with_their_own_turns_alone(tmp_path: Path) -> None:
     for user in users:
         read = found.user(user)
         assert [t.request.user_id for t in read.turns] == [user, user]
-        assert len(read.texts) == 1 and read.vectors.shape == (1, 4) and read.vectors.dtype == np.float32
+        assert len(read.texts) == 1
+        assert read.vectors.shape == (1, Encoder.DIMENSION) and read.vectors.dtype == np.float32
 
 
 @pytest.mark.parametrize("user", ["", "a", "annn", "nobody", "bob\x1fann"])
