@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rewrite_service.admin.commands import app as admin_commands
 from rewrite_service.decision import Layer
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="A query-rewrite service for assistants: learns from the interaction log, serves over gRPC.",
 )
+app.add_typer(admin_commands, name="admin")
 _console = Console()
 
 # Heavy libraries are imported inside the commands, so that --help answers at once.
@@ -57,6 +59,9 @@ def build(
     encoder: Annotated[
         Path | None, typer.Option(help="Encoder that train-encoder made; it goes into the bundle.")
     ] = None,
+    keep: Annotated[
+        int, typer.Option(min=0, help="Bundles that stood there to keep in OUT.kept, so that servers can go back.")
+    ] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Build a bundle from interaction logs.
@@ -75,7 +80,7 @@ def build(
         "encoder": encoder,
     }
     settings = BuildSettings(**{k: v for k, v in given.items() if v is not None})
-    result = run(log, out, settings, Progress(quiet))
+    result = run(log, out, settings, Progress(quiet), keep)
     report, policy = result.learned.report, result.learned.policy
     if result.malformed:
         _console.print(f"{result.malformed} malformed lines set aside in {result.quarantine}")
