@@ -4,6 +4,9 @@ RewriteError
 ├── InvalidRequest     the caller's request is bad; names the field and the remedy
 ├── Overloaded         too much under way; shed at the door
 ├── NotReady           no bundle is loaded yet
+├── NotFound           what an operator named is not there
+├── NotDone            what an operator asked cannot be done as things are; what was before goes on
+├── StillUnderWay      what an operator asked is not done yet, and goes on
 ├── BundleError        a bundle cannot be used: a part is missing, altered or of another schema
 └── StoreError         the state store failed
 
@@ -31,6 +34,18 @@ class Overloaded(RewriteError):
 
 
 class NotReady(RewriteError):
+    pass
+
+
+class NotFound(RewriteError):
+    pass
+
+
+class NotDone(RewriteError):
+    pass
+
+
+class StillUnderWay(RewriteError):
     pass
 
 

@@ -11,12 +11,25 @@ from dataclasses import dataclass
 
 import grpc
 
-from rewrite_service.errors import BundleError, InvalidRequest, NotReady, Overloaded, RewriteError, StoreError
+from rewrite_service.errors import (
+    BundleError,
+    InvalidRequest,
+    NotDone,
+    NotFound,
+    NotReady,
+    Overloaded,
+    RewriteError,
+    StillUnderWay,
+    StoreError,
+)
 
 _CODES: dict[type[RewriteError], grpc.StatusCode] = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     NotReady: grpc.StatusCode.UNAVAILABLE,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    NotDone: grpc.StatusCode.FAILED_PRECONDITION,
+    StillUnderWay: grpc.StatusCode.DEADLINE_EXCEEDED,
     StoreError: grpc.StatusCode.UNAVAILABLE,
     BundleError: grpc.StatusCode.INTERNAL,
 }

@@ -8,7 +8,7 @@ Whatever breaks inside, `rewrite` answers: with one layer less, or with *pass* a
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -24,8 +24,9 @@ from ranker.policy import Policy, Verdict, judge
 from ranker.query_features import query_features
 from retriever.candidates import Candidate
 from retriever.interaction import Interaction, Outcome, Request
+from rewrite_service.admin.rule_book import RuleBook
 from rewrite_service.assemble import find_candidates, open_request
-from rewrite_service.bundle import Bundle, encoder_of, open_bundle
+from rewrite_service.bundle import Bundle, encoder_of, open_bundle, read_manifest
 from rewrite_service.decision import Decision, Layer, Reason, ScoredCandidate
 from rewrite_service.decision_cache import DecisionCache, key_of
 from rewrite_service.errors import StoreError
@@ -47,8 +48,12 @@ FIRST_COSTS_S = {
 """What to expect of a stage before it has run, in seconds; a stage that does not fit the deadline is skipped."""
 _TO_RANK = ("retrieve", "features", "predict")
 WARM_UP_TEXTS = 150
+WARM_UP_TEXTS_LATER = 40
+"""Of a bundle that takes another's place: what the process itself needs is warm by then."""
 MAX_LOADING = 256
 """Users waiting to be loaded in the background."""
+MAX_TAKEN_OVER = 500
+"""Users that a new bundle's pipeline knows before it serves."""
 
 _log = structlog.get_logger()
 
@@ -65,9 +70,10 @@ class Pipeline:
         *,
         decision_cache_bytes: int = 0,
         decision_cache_span_ms: int = 10_000,
+        rules: RuleBook | None = None,
     ) -> None:
         """`policy`: in place of the bundle's own. `decision_cache_bytes`: 0 remembers no decision; `..._span_ms`: for
-        how long, of the requests' own time, one may be given again."""
+        how long, of the requests' own time, one may be given again. `rules`: what an operator blocked and pinned."""
         self._bundle, self._store, self._policy = bundle, store, policy or bundle.policy
         self._costs = StageCosts(FIRST_COSTS_S)
         self._decisions = DecisionCache(decision_cache_bytes) if decision_cache_bytes else None
@@ -75,6 +81,7 @@ class Pipeline:
         self._users = UserStates(bundle.people, store, bundle.knowledge, user_cache_bytes)
         self._loading: set[str] = set()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-user")
+        self._rules = rules
 
     @property
     def bundle_version(self) -> str:
@@ -96,7 +103,8 @@ class Pipeline:
         fault inside. `explain`: with candidates and contributions, which costs several times more. `layers`: those
         that may speak; the turns just before count as situation in any case."""
         known = None if explain else self.remembered(request, deadline, layers)
-        return known or self.decide(request, deadline, explain=explain, layers=layers)[0]
+        decision = known or self.decide(request, deadline, explain=explain, layers=layers)[0]
+        return decision if self._rules is None else self._rules.applied(decision, request)
 
     def decide(
         self,
@@ -156,16 +164,18 @@ class Pipeline:
             self._store.amend(feedback)
         return new
 
-    def warm(self) -> None:
+    def warm(self, most: int = WARM_UP_TEXTS, pause: Callable[[], None] = lambda: None) -> None:
         """Runs each part on some of the texts that everybody shares, so that nobody waits for a first time: native
         libraries are loaded, code has run once, the pronunciations of the usual words are known. No user's own rows
-        are read for it: what the shared caches then hold would tell what somebody once said."""
+        are read for it: what the shared caches then hold would tell what somebody once said. `most`: texts, at most
+        twice as many. `pause`: called between them, to let others have the processor."""
         shared = self._bundle.knowledge.shared
-        rows = range(0, len(shared), max(1, len(shared) // WARM_UP_TEXTS))
+        rows = range(0, len(shared), max(1, len(shared) // most))
         texts = ["what is the weather like today", *(shared.text_at(row).text for row in rows)]
         for i, text in enumerate(texts):
             # No costs are learned of it: the first time is not like those after it.
             self._decide(Request("warm-up", "", 1, text), StageClock(), i < 2, BOTH_LAYERS, False)
+            pause()
         turns = [
             Interaction(Request(str(i), "", i * 60_000 + 1, t.text), t.reading(False), Outcome.OK)
             for i, t in enumerate(map(shared.text_at, rows))
@@ -181,6 +191,18 @@ class Pipeline:
             for name, cache in caches.items()
             if cache is not None
         }
+
+    def take_over(self, before: Pipeline, pause: Callable[[], None]) -> None:
+        """Goes on with what `before` knows: what each stage costs, and the users it met last, who are loaded here too
+        before they ask. One who cannot be loaded now is left to the next request. `pause`: called between users."""
+        self._costs = before._costs
+        for user_id in before._users.at_hand(MAX_TAKEN_OVER):
+            self._load_quietly(user_id)
+            pause()
+
+    def retire(self) -> None:
+        """Ends what is this pipeline's own, once another has taken its place; the store is that one's from now on."""
+        self._loader.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         self._loader.shutdown(wait=True, cancel_futures=True)
@@ -322,23 +344,40 @@ def before(recent: Sequence[Interaction], request: Request) -> list[Interaction]
     ]
 
 
-def open_pipeline(bundle: Path, settings: Settings) -> Pipeline:
-    """The pipeline for the bundle in `bundle` with the embedded store, warmed. Raises BundleError, StoreError."""
-    from rewrite_service.store.embedded import EmbeddedStore
-
+def open_pipeline(
+    bundle: Path,
+    settings: Settings,
+    before: Pipeline | None = None,
+    pause: Callable[[], None] = lambda: None,
+) -> Pipeline:
+    """The pipeline for the bundle in `bundle` with the embedded store, warmed. `before`: the one whose place it will
+    take: its store goes on, and so do its encoder and the vectors it remembers, if the bundle has the same encoder.
+    `pause`: called between small pieces of the work. Raises BundleError, StoreError."""
     faiss.omp_set_num_threads(1)  # one request, one core: the cores are shared by requests
-    encoder = encoder_of(bundle, settings.encoder_threads)
-    opened = open_bundle(bundle, encoder, settings.text_vector_cache_bytes)
-    store = EmbeddedStore(settings.state_dir, max_turns_per_user=settings.max_turns_per_user)
+    if before is not None and read_manifest(bundle).get("encoder") == before._bundle.manifest["encoder"]:
+        meaning = before._bundle.knowledge.meaning
+        opened = open_bundle(bundle, meaning.encoder, 0, meaning)
+    else:
+        opened = open_bundle(bundle, encoder_of(bundle, settings.encoder_threads), settings.text_vector_cache_bytes)
     chosen = {name: getattr(settings, name) for name in ("threshold", "least_win")}
     policy = replace(opened.policy, **{name: value for name, value in chosen.items() if value is not None})
     pipeline = Pipeline(
         opened,
-        store,
+        open_store(settings) if before is None else before._store,
         settings.user_cache_bytes,
         policy,
         decision_cache_bytes=settings.decision_cache_bytes,
         decision_cache_span_ms=settings.decision_cache_span_ms,
+        rules=RuleBook(settings.state_dir) if before is None else before._rules,
     )
-    pipeline.warm()
+    pipeline.warm(WARM_UP_TEXTS if before is None else WARM_UP_TEXTS_LATER, pause)
+    if before is not None:
+        pipeline.take_over(before, pause)
     return pipeline
+
+
+def open_store(settings: Settings) -> Store:
+    """The store of turns that the settings name. Raises StoreError."""
+    from rewrite_service.store.embedded import EmbeddedStore
+
+    return EmbeddedStore(settings.state_dir, max_turns_per_user=settings.max_turns_per_user)

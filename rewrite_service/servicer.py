@@ -92,6 +92,10 @@ class RewriteServicer:
         """Takes over the pipeline that `load` returns, loaded and warm, and begins to serve. Raises what it raises."""
         self._pipeline = await self._rewriter.run(load)
 
+    def take(self, pipeline: Pipeline) -> None:
+        """Lets `pipeline` decide from now on; what is under way ends on the one before. On the event loop's thread."""
+        self._pipeline = pipeline
+
     def cache_figures(self) -> dict[str, dict[str, int]]:
         """Of the pipeline's caches; nothing before it is open."""
         return {} if self._pipeline is None else self._pipeline.cache_figures()
@@ -118,10 +122,11 @@ class RewriteServicer:
             await self._records.empty()
             await asyncio.sleep(quiet_s / 10)
 
-    def close(self, timeout_s: float) -> None:
-        """Ends the workers and closes the pipeline. One that is still at work after `timeout_s` is left open, as
-        closing files under it would crash the process; what was acknowledged is safe either way."""
-        ended = [worker.close(timeout_s) for worker in (self._rewriter, self._recorder)]
+    def close(self, timeout_s: float, in_use: bool = False) -> None:
+        """Ends the workers and closes the pipeline. One that is still at work after `timeout_s`, or `in_use` by
+        somebody else, is left open, as closing files under it would crash the process; what was acknowledged is safe
+        either way."""
+        ended = [not in_use, *(worker.close(timeout_s) for worker in (self._rewriter, self._recorder))]
         if self._pipeline is not None and all(ended):
             self._pipeline.close()
         elif self._pipeline is not None:

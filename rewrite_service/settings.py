@@ -6,12 +6,13 @@ TOML file (`--config` or `QUERY_REWRITE_CONFIG`), its default. docs/operations.m
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from retriever.normalise import MAX_CHARS
@@ -45,6 +46,22 @@ class Settings(BaseSettings):
 
     state_dir: Path = Path("var/state")
     """Folder of the embedded store, made where there is none, readable by its owner only."""
+
+    bundle_watch_s: float = Field(5.0, ge=0, le=86_400)
+    """How often to look for another bundle in the place of the one that is served, in seconds; 0: never."""
+
+    admin_port: int | None = Field(None, ge=0, le=65535)
+    """Port for AdminService; none: it is off; 0 takes a free one and logs which."""
+
+    admin_host: str = Field("127.0.0.1", min_length=1)
+    """Address for AdminService, of this machine's loopback alone: its calls carry no credentials."""
+
+    @field_validator("admin_host")
+    @classmethod
+    def _admin_stays_here(cls, host: str) -> str:
+        if not is_loopback(host):
+            raise ValueError("AdminService knows no callers yet, so it serves loopback alone, such as 127.0.0.1")
+        return host
 
     threshold: float | None = Field(None, ge=0, le=1)
     """Least probability that a rewrite helps rather than harms; none: the bundle's. `evaluate --report` advises."""
@@ -122,6 +139,14 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a socket on `host`."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def load_settings(config: Path | None = None, **given: Any) -> Settings:

@@ -73,6 +73,11 @@ class UserStates:
     def __len__(self) -> int:
         return len(self._states)
 
+    def at_hand(self, most: int) -> list[str]:
+        """The users asked about last, at most so many, the latest last."""
+        with self._lock:
+            return list(self._states)[-most:]
+
     def cached(self, user_id: str) -> UserState | None:
         """The user's state if it is at hand and current."""
         revision = self._store.revision(user_id)
