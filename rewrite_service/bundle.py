@@ -25,8 +25,9 @@ import orjson
 
 from mining.reactions import Reactions
 from ranker.calibration import Calibration
-from ranker.feature_names import NAMES
+from ranker.feature_names import NAMES, QUERY_FEATURES
 from ranker.model import RankerModel
+from ranker.model_text import check_model_text
 from ranker.policy import Policy
 from ranker.triage import Triage
 from retriever.completion import Completer, Rule
@@ -48,6 +49,7 @@ MANIFEST = "manifest.json"
 SOUND_CACHE_BYTES = 32 << 20
 ENCODER = "encoder"
 """Folder of the bundle's own encoder, where it has one."""
+QUERY_NAMES = tuple(name for name, _ in QUERY_FEATURES)
 _HELD = re.compile(r"/proc/self/fd/\d+")
 
 
@@ -275,6 +277,8 @@ def _open(place: Path, encoder: Encoder, meaning: CachedEncoder) -> Bundle:
         )
     if manifest["feature_schema"] != feature_schema():
         raise BundleError(f"{place}: its ranker was trained on other features; build the bundle anew")
+    for name, features in (("ranker.txt", NAMES), ("triage.txt", QUERY_NAMES)):
+        check_model_text((place / name).read_bytes(), features)
     rules = orjson.loads((place / "completions.json").read_bytes())
     knowledge = Knowledge.of(
         GlobalLayer.open(place / "global"),

@@ -170,7 +170,7 @@ class RewriteServicer:
                 with gate:
                     if self._pipeline is None:
                         raise NotReady("the server is loading; try again in a moment")
-                    reply = (await answer(_parse(kind, raw), call)).SerializeToString()
+                    reply = (await answer(parse(kind, raw), call)).SerializeToString()
             except asyncio.CancelledError:  # the caller has gone, or its deadline has passed
                 ended(call, "CANCELLED")
                 self._log.info(event, code="CANCELLED", us=call.elapsed_us(), **call.facts)
@@ -256,7 +256,8 @@ class RewriteServicer:
         return reply
 
 
-def _parse(kind: type[Message], raw: bytes) -> Message:
+def parse(kind: type[Message], raw: bytes) -> Message:
+    """The message of that kind in `raw`. Raises InvalidRequest."""
     try:
         return kind.FromString(raw)
     except DecodeError:

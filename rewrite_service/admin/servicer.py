@@ -11,14 +11,15 @@ from typing import Any
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from rewrite_service.admin import converters
 from rewrite_service.admin.rule_book import RuleBook
-from rewrite_service.errors import InvalidRequest, NotDone
+from rewrite_service.errors import NotDone
 from rewrite_service.grpc_errors import to_status
 from rewrite_service.logs import error_fields
 from rewrite_service.pb import admin_pb2 as pb
+from rewrite_service.servicer import parse
 from rewrite_service.settings import Settings
 from rewrite_service.swap.control import BundleControl
 
@@ -67,7 +68,7 @@ class AdminServicer:
             begun = time.monotonic()
             try:
                 self._authorise(context.invocation_metadata() or ())
-                reply = await asyncio.to_thread(answer, _parse(kind, raw), deadline)
+                reply = await asyncio.to_thread(answer, parse(kind, raw), deadline)
             except Exception as error:
                 status = to_status(error)
                 fields = {} if status.error_id is None else error_fields(error, self._settings.log_texts)
@@ -100,11 +101,3 @@ class AdminServicer:
 
     def _list(self, message: pb.ListRulesRequest, deadline: float) -> Message:
         return pb.ListRulesResponse(rules=map(converters.from_rule, self._rules.current().all()))
-
-
-def _parse(kind: type[Message], raw: bytes) -> Message:
-    try:
-        return kind.FromString(raw)
-    except DecodeError:
-        remedy = f"send a {kind.DESCRIPTOR.full_name} with UTF-8 texts"
-        raise InvalidRequest("(message)", "not readable", remedy) from None

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rewrite_service.admin.files import FOLDER, locked, read_json, write_json
-from rewrite_service.bundle import check_whole, encoder_of, manifest_digest, open_bundle
+from rewrite_service.bundle import Bundle, check_whole, encoder_of, manifest_digest, open_bundle
 from rewrite_service.errors import BundleError
 
 _SECONDS = 600.0
@@ -93,12 +93,11 @@ def _be_humble(bundle: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def main(bundle: Path) -> None:
-    """The trial itself. Raises BundleError."""
+def check_answers(bundle: Path, opened: Bundle) -> None:
+    """Reads some users' turns and asks some requests. Raises BundleError where that fails; may crash."""
     from rewrite_service.pipeline import WARM_UP_TEXTS_LATER, Pipeline
     from rewrite_service.store.embedded import EmbeddedStore
 
-    opened = open_bundle(bundle, encoder_of(bundle), _CACHE_BYTES)
     try:
         opened.people.check(_PEOPLE)
         with tempfile.TemporaryDirectory(prefix="query-rewrite-trial-") as state_dir:
@@ -109,9 +108,14 @@ def main(bundle: Path) -> None:
         raise BundleError(f"{bundle}: cannot answer: {type(error).__name__}: {error}; build the bundle anew") from error
 
 
+def main(bundle: Path) -> None:
+    """The trial itself. Raises BundleError; may crash."""
+    _be_humble(bundle)
+    check_answers(bundle, open_bundle(bundle, encoder_of(bundle), _CACHE_BYTES))
+
+
 if __name__ == "__main__":
     try:
-        _be_humble(Path(sys.argv[1]))
         main(Path(sys.argv[1]))
     except Exception as error:
         print(str(error).replace("\n", " "), file=sys.stderr)
