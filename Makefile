@@ -8,6 +8,7 @@ SHELL := /bin/bash
 PORT ?= 50051
 TEXTS ?= 10000,100000,1000000
 USERS ?= 10000,100000,1000000
+SECONDS ?= 120
 HABITBENCH ?= ../shared/habitbench
 export HABITBENCH
 export PYTHON
@@ -25,7 +26,7 @@ BUILD_SOURCES := $(wildcard retriever/*.py retriever/weights/* ranker/*.py minin
 
 .PHONY: help setup run bundle test proto bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels \
   bench-ablations bench-quality bench-listeners bench-encoders bench-cross-encoder bench-capacity bench-echo bench-native-parts bench-metrics bench-slow-parts bench-workers \
-  bench-replacement bench-growth bench-serving clean distclean
+  bench-replacement bench-growth bench-serving bench-chaos fuzz clean distclean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +101,12 @@ bench-growth: $(MANIFEST) ## Ten thousand to a million texts and users (hours; T
 	$(BIN)/python -m benchmarks.serving.growth $(BUNDLE) --texts $(TEXTS) --users $(USERS)
 
 bench-serving: bench-capacity bench-echo bench-native-parts bench-metrics bench-slow-parts bench-workers bench-replacement bench-growth ## All tables of docs/performance.md
+
+bench-chaos: $(TEST_READY) $(MANIFEST) ## All that is done to the service on purpose, to benchmarks/results/chaos.json (15 minutes)
+	$(BIN)/python -m benchmarks.chaos.all $(BUNDLE) $(LOG)
+
+fuzz: $(TEST_READY) ## Fuzz log reader, proto edge, normal form and bundle loader (SECONDS=...)
+	$(BIN)/python -m benchmarks.fuzz.run --seconds $(SECONDS)
 
 bench-quality: bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels bench-ablations ## All tables of docs/quality.md
 

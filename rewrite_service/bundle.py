@@ -169,6 +169,8 @@ def write_bundle(
 def read_manifest(place: Path) -> dict[str, Any]:
     """The manifest of the bundle in `place`. Raises BundleError where there is none, or of a format not known here."""
     try:
+        if not (place / MANIFEST).is_file():  # a pipe would be read for ever
+            raise FileNotFoundError
         manifest = orjson.loads((place / MANIFEST).read_bytes())
     except FileNotFoundError:
         raise BundleError(f"{place}: no bundle there (no {MANIFEST}); make one with `query-rewrite build`") from None

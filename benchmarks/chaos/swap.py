@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.pipeline import open_pipeline
 from rewrite_service.settings import Settings
 
-SWAPS, RATE, PAUSE_S = 12, 40.0, 3.0
+SWAPS, RATE, PAUSE_S = 8, 40.0, 3.0
 REQUESTS, WORKERS, CONNECTIONS, ADMIN_PORT = 300, 2, 4, 50131
 TIMEOUT_S = 5.0
 _METHOD = "/rewrite.v1.RewriteService/Rewrite"
@@ -43,12 +44,13 @@ Answer = tuple[int, str, float]
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One call. `at`, `took_s`: seconds from the start, and until the answer. `request`: which. `reply`: None where the
-    call failed."""
+    call failed, with `code`."""
 
     at: float
     took_s: float
     request: int
     reply: pb.RewriteResponse | None
+    code: str
 
 
 def another_bundle(place: Path) -> Path:
@@ -97,11 +99,12 @@ class Load:
 
     async def _ask(self, call: Any, due: float) -> None:
         number = self._rng.randrange(len(self._raw))
+        answer, code = None, "OK"
         try:
             answer = await call(self._raw[number], timeout=TIMEOUT_S)
-        except grpc.aio.AioRpcError:
-            answer = None
-        self.asked.append(Asked(due - self.start, time.perf_counter() - due, number, answer))
+        except grpc.aio.AioRpcError as error:
+            code = error.code().name
+        self.asked.append(Asked(due - self.start, time.perf_counter() - due, number, answer, code))
 
 
 async def _drive(address: str, bundles: Sequence[Path], requests: Sequence[Request]) -> dict[str, Any]:
@@ -142,20 +145,20 @@ def _latency(asked: Sequence[Asked]) -> dict[str, float]:
     return {name: round(percentile(took, share), 2) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
 
 
-def measure(bundle: Path, log: Path) -> dict[str, Any]:
-    """`bundle`: of the log `log`. Minutes, most of which build the other bundle."""
+def measure(bundle: Path, log: Path, other: Path | None = None) -> dict[str, Any]:
+    """`bundle`: of the log `log`. `other`: the bundle that it takes turns with; None: one is built."""
     now_ms = int(time.time() * 1000)
     rng = random.Random(5)
     picked = rng.sample(read_requests(log)[-5000:], REQUESTS)
     requests = [replace(r, interaction_id=f"swap-{i}", timestamp_ms=now_ms) for i, r in enumerate(picked)]
     with tempfile.TemporaryDirectory(prefix="query-rewrite-bench-") as place:
-        bundles = [bundle.absolute(), another_bundle(Path(place))]
+        bundles = [bundle.absolute(), (other or another_bundle(Path(place))).absolute()]
         expected = {read_manifest(b)["version"]: answers(b, requests) for b in bundles}
         settings = {"workers": WORKERS, "admin_port": ADMIN_PORT, "log_level": "warning"}
         with serving(bundle, cores="0,1", port=50130, **settings) as (address, _):
             found = asyncio.run(_drive(address, bundles, requests))
     asked: list[Asked] = found["asked"]
-    failed = sum(a.reply is None for a in asked)
+    codes = Counter(a.code for a in asked if a.reply is None)
     compared = mixed = 0
     for a in asked:
         if a.reply is None or a.reply.skipped_stages or a.reply.reason == pb.REASON_OUT_OF_TIME:
@@ -171,7 +174,8 @@ def measure(bundle: Path, log: Path) -> dict[str, Any]:
         "swaps": SWAPS,
         "swap_processes": WORKERS,
         "swap_calls": len(asked),
-        "swap_failed_calls": failed,
+        "swap_failed_calls": sum(codes.values()),
+        "swap_failed_codes": dict(codes),
         "swap_answers_compared": compared,
         "swap_mixed_answers": mixed,
         "swap_requests_answered_differently": f"{differ} of {REQUESTS}",

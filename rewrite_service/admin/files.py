@@ -73,15 +73,16 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, name: str = "lock") -> Iterator[None]:
-    """For one process at a time; given back by the system if the process dies. Raises StoreError."""
+def locked(folder: Path, name: str = "lock", *, wait: bool = True) -> Iterator[None]:
+    """For one process at a time; given back by the system if the process dies. `wait`: else raises BlockingIOError
+    where another has it. Raises StoreError."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StoreError(f"{folder / name}: cannot be used: {error.strerror}") from error
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(fd)

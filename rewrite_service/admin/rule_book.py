@@ -22,8 +22,9 @@ from rewrite_service.decision import Decision
 from rewrite_service.errors import StoreError
 
 FILE = "rules.json"
-MAX_RULES = 10_000
-"""Expired ones do not count: they are dropped when the next rule is made."""
+MAX_RULES = 1000
+"""Every process reads all of them between two requests when one changes, in some ten milliseconds at the most. Expired
+ones do not count: they are dropped when the next rule is made."""
 
 _log = structlog.get_logger()
 T = TypeVar("T")

@@ -7,6 +7,8 @@ whichever is asked.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,13 +54,13 @@ class BundleControl:
         """Has all processes serve the bundle in the folder `path`, or the one of that `version`, or where neither is
         given the one in the server's place. Raises NotFound, NotDone where one of them refuses it (all then go on with
         the one before), StillUnderWay at the deadline, StoreError."""
-        with locked(self._state_dir / FOLDER, "swap.lock"):
+        with self._alone():
             return self._order(path or self._folder_of(version), deadline)
 
     def roll_back(self, from_version: str | None, deadline: float) -> Swapped:
         """Has all processes serve the newest bundle at hand that is older than the one served. `from_version`: the one
         that must be served now. Raises as `swap`."""
-        with locked(self._state_dir / FOLDER, "swap.lock"):
+        with self._alone():
             served = self._served().version
             if from_version is not None and from_version != served:
                 raise NotDone(f"{served} is served, not {from_version}; nothing was done")
@@ -67,6 +69,14 @@ class BundleControl:
             if not older:
                 raise NotFound(f"no bundle older than {served} is kept; build with --keep to have one")
             return self._order(self._folder_of(max(older)), deadline)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        try:
+            with locked(self._state_dir / FOLDER, "swap.lock", wait=False):
+                yield
+        except BlockingIOError:
+            raise NotDone("another swap is under way; see the status, and try again when it is done") from None
 
     def _folder_of(self, version: str | None) -> Path:
         if version is None or version == version_of(self._place):

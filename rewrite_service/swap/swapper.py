@@ -24,6 +24,7 @@ import structlog
 from rewrite_service.admin.files import Stamp, stamp
 from rewrite_service.bundle import MANIFEST, read_manifest, version_of
 from rewrite_service.errors import BundleError, StoreError
+from rewrite_service.kept_bundles import kept_folder, kept_versions
 from rewrite_service.logs import error_fields
 from rewrite_service.settings import Settings
 from rewrite_service.swap.order import order_stamp, read_order, wanted
@@ -55,25 +56,31 @@ class Swapper:
         self._look_at_place_from = 0.0
 
     def open(self) -> Pipeline:
-        """The pipeline to begin with. Raises BundleError, StoreError."""
+        """The pipeline to begin with: of the bundle that is wanted, or where that cannot be used, of the one in its
+        place, or of the newest that is kept. A process that is started anew beside a bundle that the others refused
+        serves what they serve. Raises BundleError where none can be used, StoreError."""
         from rewrite_service.pipeline import open_pipeline
 
+        state_dir = self._settings.state_dir
         self._seen = self._stamps()
-        order = read_order(self._settings.state_dir)
-        path = wanted(self._place, version_of(self._place), order)
-        try:
-            pipeline = open_pipeline(path, self._settings)
-        except BundleError as error:
-            if path == self._place:
-                raise
-            self._log.error("the bundle ordered cannot be used; taking the one in its place", message=str(error))
-            path = self._place
-            pipeline = open_pipeline(path, self._settings)
-        has_served(path, self._settings.state_dir)
+        order = read_order(state_dir)
+        choice = [wanted(self._place, version_of(self._place), order), self._place]
+        choice += [kept_folder(self._place) / version for version in reversed(kept_versions(self._place))]
+        refused: BundleError | None = None
+        for path in dict.fromkeys(choice):
+            try:
+                pipeline = open_pipeline(path, self._settings)
+                break
+            except BundleError as error:
+                refused = refused or error
+                self._log.error("bundle refused", path=str(path), message=str(error))
+        else:
+            assert refused is not None
+            raise refused
+        has_served(path, state_dir)
         self._current = pipeline
-        self._status = StatusFile(self._settings.state_dir, pipeline.bundle_version, path, _now_ms())
-        if order is not None:
-            self._status.tell(order=order.id)
+        self._status = StatusFile(state_dir, pipeline.bundle_version, path, _now_ms())
+        self._status.tell(order=order.id if order else "", refused_because=str(refused or ""))
         return pipeline
 
     def start(self, take: Take) -> None:
