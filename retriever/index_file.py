@@ -1,5 +1,5 @@
-"""Checks a file of FAISS before FAISS maps it: its reader believes sizes, and its search follows links wherever they
-lead, out of memory too.
+"""Checks a file of FAISS before FAISS maps it: its reader believes sizes (a gigabyte for a file of 4 KB), and its
+search follows a link to a row that is not on the link's level out of memory.
 
 Of the two kinds that `global_index` writes (faiss/impl/index_write.cpp): an exact scan (`IxFI`), and HNSW over 8-bit
 rows (`IHNs`). The graph's links must lead to rows that are there, and every array must be of the size that the number

@@ -87,6 +87,21 @@ def test_a_link_to_nowhere_is_refused(written: Path) -> None:
             check_index_file(written)
 
 
+@pytest.mark.parametrize("written", ["graph"], indirect=True)
+def test_a_link_to_a_row_that_is_not_on_its_level_is_refused(written: Path) -> None:
+    """FAISS reads such a file, and its search ends the process."""
+    file = _Reader(written)
+    _header(file)
+    file.array(np.float64)
+    links_to, levels, ends = file.array(np.int32), file.array(np.int32), file.array(np.uint64)
+    high, low = int(np.flatnonzero(levels > 1)[0]), int(np.flatnonzero(levels == 1)[0])
+    at = file._at + 8 + 4 * (int(ends[high]) + int(links_to[1]))
+    whole = written.read_bytes()
+    written.write_bytes(whole[:at] + np.int32(low).tobytes() + whole[at + 4 :])
+    with pytest.raises(ValueError, match="not on its level"):
+        check_index_file(written)
+
+
 @pytest.mark.parametrize("kind", [faiss.IndexFlatL2(4), faiss.IndexLSH(4, 8)])
 def test_other_kinds_are_refused(tmp_path: Path, kind: faiss.Index) -> None:
     faiss.write_index(kind, str(tmp_path / "index"))
