@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -197,7 +198,8 @@ class Pipeline:
         before they ask. One who cannot be loaded now is left to the next request. `pause`: called between users."""
         self._costs = before._costs
         for user_id in before._users.at_hand(MAX_TAKEN_OVER):
-            self._load_quietly(user_id)
+            with suppress(StoreError):  # no cost is learned of it: it shares the processor with requests
+                self._users.load(user_id)
             pause()
 
     def retire(self) -> None:
@@ -278,7 +280,8 @@ class Pipeline:
         """Once a user, and only so many waiting: whoever is left out is loaded by a later request."""
         if user_id not in self._loading and len(self._loading) < MAX_LOADING:
             self._loading.add(user_id)
-            self._loader.submit(self._load_quietly, user_id)
+            with suppress(RuntimeError):  # retired: this request ends here, and the next one is another pipeline's
+                self._loader.submit(self._load_quietly, user_id)
 
     def _load_quietly(self, user_id: str) -> None:
         try:
