@@ -291,6 +291,7 @@ def _open(place: Path, encoder: Encoder, meaning: CachedEncoder) -> Bundle:
         meaning,
         SOUND_CACHE_BYTES,
     )
+    datetime.fromisoformat(manifest["made_at"])  # which metrics ask for later
     chosen = manifest["policy"]
     of = chosen["calibration"]
     calibration = Calibration(tuple(map(float, of["scores"])), tuple(map(float, of["probabilities"])))
