@@ -165,7 +165,7 @@ class Bench:
         say("served")
 
 
-def measure(bundle: Path, every: int = 3) -> dict[str, Any]:
+def measure(bundle: Path, every: int = 6) -> dict[str, Any]:
     """`every`: only each so manieth case of the forged ones."""
     with tempfile.TemporaryDirectory(prefix="query-rewrite-bench-") as place:
         bench = Bench(bundle.absolute(), Path(place))

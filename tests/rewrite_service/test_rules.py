@@ -13,10 +13,12 @@ from conftest import Launch, RunningServer, a_request
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import ANY_TEXT
+from typer.testing import CliRunner
 
 from retriever.interaction import Request
 from retriever.normalise import normalise
 from rewrite_service.admin import rule_book
+from rewrite_service.admin.commands import app
 from rewrite_service.admin.files import FOLDER
 from rewrite_service.admin.rule_book import RuleBook
 from rewrite_service.admin.rules import Rule, RuleKind, Rules
@@ -222,3 +224,17 @@ def test_the_service_is_not_on_the_servers_own_port(server: RunningServer) -> No
     with pytest.raises(grpc.RpcError) as raised:
         admin_pb2_grpc.AdminServiceStub(server.channel).ListRules(admin_pb2.ListRulesRequest())
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_the_command_line_speaks_to_it(server: RunningServer, admin: admin_pb2_grpc.AdminServiceStub) -> None:
+    at = ["--address", next(line["admin_address"] for line in server.log() if "admin_address" in line)]
+    run = lambda *words: CliRunner().invoke(app, [*words, *at])  # noqa: E731
+    assert "block, until 2" in run("block", "call [the] police", "--reason", "report 17", "--for", "2h").output
+    assert "pin, until it is removed" in run("pin", "play ago", "watch go", "--reason", "r", "--author", "ann").output
+    listed = run("rules").output
+    assert "call [the] police" in listed and "(anything)" in listed and "play ago" in listed and "ann" in listed
+    assert run("unblock", "call the police").exit_code == 0
+    assert run("unblock", "call the police").exit_code == 1
+    assert server.process.pid > 0 and str(server.process.pid) in run("status").output
+    gone = run("swap", "20200101T000000-000000000000")
+    assert gone.exit_code == 1 and run("block", "x", "--reason", "r", "--for", "soon").exit_code == 2
