@@ -134,10 +134,12 @@ class Swapper:
             version = str(read_manifest(path).get("version"))
             if version != self._current.bundle_version:
                 self._swap(path, version, put_to_work)
-        except (BundleError, StoreError) as error:
+        except Exception as error:
+            # These two speak of files; what anything else says may hold what somebody said.
+            why = str(error) if isinstance(error, BundleError | StoreError) else type(error).__name__
             if not self._stop.is_set():
-                self._log.error("bundle refused", path=str(path), version=version, message=str(error))
-            self._status.tell(loading_version="", refused_version=version, refused_because=str(error))
+                self._log.error("bundle refused", path=str(path), version=version, message=why)
+            self._status.tell(loading_version="", refused_version=version, refused_because=why)
         finally:
             if order is not None:
                 self._status.tell(order=order.id)

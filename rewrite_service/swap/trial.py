@@ -3,14 +3,11 @@
 Native readers (FAISS, LightGBM, onnxruntime) do not all survive a file that is whole and yet wrong: what would end the
 server ends the trial instead. A bundle that opens, and answers requests, passes. Nobody waits for it: the trial runs at
 the lowest priority, and in a crowd of server processes only the first tries, and tells the others.
-
-usage: python -m rewrite_service.swap.trial BUNDLE
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
 import resource
 import signal
 import subprocess
@@ -30,6 +27,8 @@ _REMEMBERED = 16
 _PEOPLE = 100
 """Of whom the turns are read."""
 _CACHE_BYTES = 16 << 20
+_PROGRAM = f"import os; os.nice(19); from {__name__} import command; command()"
+"""Steps back before it imports anything."""
 _PR_SET_PDEATHSIG = 1
 _MEMORY_BYTES = 16 << 30
 """Of address space, beyond several times what the bundle has on disk: a table that claims to be endless is refused."""
@@ -65,7 +64,7 @@ def _remember(state_dir: Path, digest: str) -> None:
 
 
 def _run(bundle: Path, stopping: Callable[[], bool]) -> None:
-    command = [sys.executable, "-m", __name__, str(bundle)]
+    command = [sys.executable, "-c", _PROGRAM, str(bundle)]
     end = time.monotonic() + _SECONDS
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         while True:
@@ -80,13 +79,13 @@ def _run(bundle: Path, stopping: Callable[[], bool]) -> None:
         ended = signal.Signals(-process.returncode).name
         raise BundleError(f"{bundle}: whoever opens it crashes ({ended}); build the bundle anew")
     if process.returncode:
-        raise BundleError(said[-1] if said else f"{bundle}: the trial ended with {process.returncode}")
+        refusal = said[-1] if said and said[-1].startswith(str(bundle)) else f"{bundle}: the trial failed"
+        raise BundleError(refusal)
 
 
 def _be_humble(bundle: Path) -> None:
     """Takes what the server leaves, and ends with it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.nice(19)
     Path("/proc/self/oom_score_adj").write_text("1000")  # should memory end, this is the process to go
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     most = _MEMORY_BYTES + 4 * size
@@ -105,7 +104,8 @@ def check_answers(bundle: Path, opened: Bundle) -> None:
             pipeline.warm(WARM_UP_TEXTS_LATER)
             pipeline.close()
     except Exception as error:
-        raise BundleError(f"{bundle}: cannot answer: {type(error).__name__}: {error}; build the bundle anew") from error
+        # Not what it says, which may be what somebody said.
+        raise BundleError(f"{bundle}: cannot answer: {type(error).__name__}; build the bundle anew") from error
 
 
 def main(bundle: Path) -> None:
@@ -114,9 +114,10 @@ def main(bundle: Path) -> None:
     check_answers(bundle, open_bundle(bundle, encoder_of(bundle), _CACHE_BYTES))
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The program of the trial's process: ends with 1 and the reason on standard error where the bundle is refused."""
     try:
         main(Path(sys.argv[1]))
-    except Exception as error:
-        print(str(error).replace("\n", " "), file=sys.stderr)
+    except BundleError as error:
+        print(error, file=sys.stderr)
         raise SystemExit(1) from None
