@@ -24,9 +24,8 @@ SAMPLE_SOURCES := $(wildcard rewrite_service/sample/*.py)
 BUILD_SOURCES := $(wildcard retriever/*.py retriever/weights/* ranker/*.py mining/*.py) \
   $(wildcard $(addprefix rewrite_service/,build.py bundle.py assemble.py examples.py learning.py people_archive.py))
 
-.PHONY: help setup run bundle test proto bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels \
-  bench-ablations bench-quality bench-listeners bench-encoders bench-cross-encoder bench-capacity bench-echo bench-native-parts bench-metrics bench-slow-parts bench-workers \
-  bench-replacement bench-growth bench-serving bench-chaos fuzz clean distclean
+# Every target that says what it is for.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' Makefile)
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,11 +90,17 @@ bench-metrics: $(MANIFEST) ## What counting for Prometheus costs a request
 bench-slow-parts: $(MANIFEST) ## Whether the deadline is kept with a slow store and a slow encoder
 	$(BIN)/python -m benchmarks.serving.slow_parts $(BUNDLE) $(LOG)
 
+bench-overload: $(MANIFEST) ## Three times what one core bears: what is shed, how late the rest is, how soon it is over
+	$(BIN)/python -m benchmarks.chaos.overload $(BUNDLE) $(LOG)
+
 bench-workers: $(MANIFEST) ## What a second process brings on two cores
 	$(BIN)/python -m benchmarks.serving.workers $(BUNDLE) $(LOG)
 
 bench-replacement: $(LOG) ## What a full cache should drop
 	$(BIN)/python -m benchmarks.serving.replacement $(LOG)
+
+bench-stores: $(TEST_READY) $(LOG) ## What the embedded store and Redis cost, side by side
+	$(BIN)/python -m benchmarks.serving.stores $(LOG)
 
 bench-growth: $(MANIFEST) ## Ten thousand to a million texts and users (hours; TEXTS=, USERS= for less)
 	$(BIN)/python -m benchmarks.serving.growth $(BUNDLE) --texts $(TEXTS) --users $(USERS)

@@ -64,6 +64,12 @@ if ! has_libgomp; then
   has_libgomp || fail "the system library libgomp.so.1 is missing (lightgbm needs it). Run: sudo apt-get install libgomp1"
 fi
 
+# Tests run against a real Redis, which they start themselves.
+if [ "${1:-}" = test ] && ! command -v redis-server >/dev/null; then
+  apt_install redis-server || true
+  command -v redis-server >/dev/null || fail "tests need redis-server 6.2 or later. Run: sudo apt-get install redis-server"
+fi
+
 extra=""
 [ "${1:-}" = test ] && extra="[test,train,tracing]"
 # Tests of training need torch. Its build without CUDA, where it can be had: the other one is gigabytes.

@@ -22,6 +22,8 @@ from retriever.interaction import (
 )
 
 MAX_ID_CHARS = 128
+MAX_USER_ID_CHARS = MAX_ID_CHARS + 34
+"""An id with the tenant before it: docs/data-formats.md."""
 MAX_TIMESTAMP_MS = 4_102_444_800_000  # the year 2100: a later one is microseconds by mistake
 
 
@@ -44,10 +46,10 @@ def _text(record: Mapping[str, Any], field: str, *, required: bool = False, path
     return value
 
 
-def _identifier(record: Mapping[str, Any], field: str) -> str:
+def _identifier(record: Mapping[str, Any], field: str, most: int = MAX_ID_CHARS) -> str:
     value = _text(record, field, required=True)
-    if not 0 < len(value) <= MAX_ID_CHARS:
-        raise SchemaError(field, f"expected 1 to {MAX_ID_CHARS} characters, got {len(value)}")
+    if not 0 < len(value) <= most:
+        raise SchemaError(field, f"expected 1 to {most} characters, got {len(value)}")
     return value
 
 
@@ -106,7 +108,7 @@ def parse_request(record: Mapping[str, Any]) -> Request:
     location = _mapping(context, "location", "context.")
     return Request(
         interaction_id=_identifier(record, "interaction_id"),
-        user_id=_identifier(record, "user_id"),
+        user_id=_identifier(record, "user_id", MAX_USER_ID_CHARS),
         timestamp_ms=stamp,
         query=_text(record, "query", required=True),
         channel=_one_of(Channel, record.get("channel") or "voice", "channel"),

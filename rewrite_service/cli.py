@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rewrite_service.access.commands import app as token_app
 from rewrite_service.admin.commands import app as admin_commands
 from rewrite_service.decision import Layer
 
@@ -23,6 +24,7 @@ app = typer.Typer(
     help="A query-rewrite service for assistants: learns from the interaction log, serves over gRPC.",
 )
 app.add_typer(admin_commands, name="admin")
+app.add_typer(token_app, name="token")
 _console = Console()
 
 # Heavy libraries are imported inside the commands, so that --help answers at once.
@@ -263,6 +265,10 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to serve on.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=256, help="Processes, one for each core to use.")] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded store.")] = None,
+    store: Annotated[str | None, typer.Option(help="embedded (one machine) or redis (several).")] = None,
+    redis_url: Annotated[
+        str | None, typer.Option(help="redis://, rediss:// or unix://; with a password, use QUERY_REWRITE_REDIS_URL.")
+    ] = None,
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port for Prometheus; 0 takes a free one. Default: no metrics.")
     ] = None,
@@ -271,12 +277,15 @@ def serve(
     """Serve a bundle over gRPC until SIGTERM or SIGINT.
 
     Example: `query-rewrite serve --bundle var/bundle --port 50051`
+
+    Example: `query-rewrite serve --bundle var/bundle --store redis --redis-url redis://127.0.0.1:6379`
     """
     from rewrite_service.settings import load_settings
 
     settings = load_settings(
-        config, host=host, port=port, workers=workers, state_dir=state_dir, metrics_port=metrics_port
-    )
+        config, host=host, port=port, workers=workers, state_dir=state_dir, store=store, redis_url=redis_url,
+        metrics_port=metrics_port,
+    )  # fmt: skip
     if settings.otlp_endpoint is not None:
         from rewrite_service.tracing import require_tracing
 
@@ -298,6 +307,10 @@ def loadtest(
     sweep: Annotated[bool, typer.Option("--sweep", help="Raise the rate until the budget breaks.")] = False,
     budget_ms: Annotated[float, typer.Option(min=0.1, help="What 99 of 100 answers must keep to in a sweep.")] = 20.0,
     connections: Annotated[int, typer.Option(min=1, max=1000, help="Connections to the server.")] = 2,
+    token: Annotated[
+        str | None, typer.Option(envvar="QUERY_REWRITE_TOKEN", help="Token to send; better by the variable.")
+    ] = None,
+    authority: Annotated[Path | None, typer.Option(help="PEM file of who signed the server's certificate.")] = None,
     json: Annotated[Path | None, typer.Option(help="File for the report as JSON.")] = None,
     plot: Annotated[Path | None, typer.Option(help="File for a plot of a sweep: .svg, .png or .pdf.")] = None,
     allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Load a server on another machine.")] = False,
@@ -327,6 +340,8 @@ def loadtest(
         mix=_one_of(Mix, mix, "--mix") or Mix.USUAL,
         connections=connections,
         allow_remote=allow_remote,
+        token=token,
+        authority=authority,
     )
     if not sweep:
         report = run(rate)

@@ -22,6 +22,7 @@ from retriever.interaction import (
     Outcome,
     Request,
 )
+from rewrite_service.access.tenants import outer_id
 from rewrite_service.decision import Decision, Layer, Reason, ScoredCandidate
 from rewrite_service.errors import InvalidRequest
 from rewrite_service.pb import rewrite_pb2 as pb
@@ -74,7 +75,7 @@ def to_request(
         raise _too_many(at + "alternatives", len(message.alternatives), MAX_ALTERNATIVES)
     return Request(
         interaction_id=_identifier(message.interaction_id, at + "interaction_id"),
-        user_id=_identifier(message.user_id, at + "user_id"),
+        user_id=_user(message.user_id, at + "user_id"),
         timestamp_ms=_timestamp(message.timestamp_ms, at + "timestamp_ms"),
         query=_text(message.query, at + "query", limits.query_chars),
         channel=_member(_CHANNELS, message.channel, at + "channel", Channel),
@@ -115,7 +116,7 @@ def to_turn_feedback(message: pb.FeedbackEvent, limits: Limits = DEFAULT_LIMITS,
     if message.HasField("rewritten_query"):
         rewritten = _text(message.rewritten_query, at + "rewritten_query", limits.query_chars)
     return TurnFeedback(
-        user_id=_identifier(message.user_id, at + "user_id"),
+        user_id=_user(message.user_id, at + "user_id"),
         interaction_id=_identifier(message.interaction_id, at + "interaction_id"),
         feedback=_feedback(message.feedback, at + "feedback."),
         rewritten_query=rewritten,
@@ -202,6 +203,12 @@ def _identifier(value: str, field: str) -> str:
     if not value or value.isspace():
         raise InvalidRequest(field, "missing", f"send 1 to {MAX_ID_CHARS} characters")
     return _text(value, field, MAX_ID_CHARS)
+
+
+def _user(value: str, field: str) -> str:
+    """A user's inner id (`rewrite_service.access.tenants`); the bounds are on what the caller said of it."""
+    _identifier(outer_id(value)[1], field)
+    return value
 
 
 def _text(value: str, field: str, most: int) -> str:

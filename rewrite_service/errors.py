@@ -2,6 +2,9 @@
 
 RewriteError
 ├── InvalidRequest     the caller's request is bad; names the field and the remedy
+├── Unauthenticated    the caller shows no token that is known
+├── PermissionDenied   the caller's token is not for this
+├── LimitReached       a bound on what is kept of one user; names the remedy
 ├── Overloaded         too much under way; shed at the door
 ├── NotReady           no bundle is loaded yet
 ├── NotFound           what an operator named is not there
@@ -18,7 +21,9 @@ from __future__ import annotations
 
 
 class RewriteError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose. `client`: the name of the token of the call that it ended, for the log."""
+
+    client: str | None = None
 
 
 class InvalidRequest(RewriteError):
@@ -29,8 +34,24 @@ class InvalidRequest(RewriteError):
         self.field = field
 
 
-class Overloaded(RewriteError):
+class LimitReached(RewriteError):
     pass
+
+
+class Unauthenticated(RewriteError):
+    pass
+
+
+class PermissionDenied(RewriteError):
+    pass
+
+
+class Overloaded(RewriteError):
+    """`retry_after_s`: seconds after which trying again may help, where that is known."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class NotReady(RewriteError):

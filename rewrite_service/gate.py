@@ -1,6 +1,6 @@
-"""Sheds load at the door: beyond so many requests under way, the next is refused at once.
+"""Counts what is under way, and refuses what would be too much: a bound on memory, whatever the requests are like.
 
-A request that would wait longer than its caller does is work for nothing; refused early, its caller goes on without.
+How long a request would wait is another question, see `rewrite_service.backlog`.
 """
 
 from __future__ import annotations

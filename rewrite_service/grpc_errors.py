@@ -6,6 +6,7 @@ under which the log has the rest. No status carries a text that some user said.
 
 from __future__ import annotations
 
+import math
 import uuid
 from dataclasses import dataclass
 
@@ -14,17 +15,23 @@ import grpc
 from rewrite_service.errors import (
     BundleError,
     InvalidRequest,
+    LimitReached,
     NotDone,
     NotFound,
     NotReady,
     Overloaded,
+    PermissionDenied,
     RewriteError,
     StillUnderWay,
     StoreError,
+    Unauthenticated,
 )
 
 _CODES: dict[type[RewriteError], grpc.StatusCode] = {
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
+    LimitReached: grpc.StatusCode.FAILED_PRECONDITION,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     NotReady: grpc.StatusCode.UNAVAILABLE,
     NotFound: grpc.StatusCode.NOT_FOUND,
@@ -41,13 +48,20 @@ _MESSAGES: dict[type[RewriteError], str] = {
 }
 
 
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+"""Trailing metadata: milliseconds after which to try again. gRPC clients that retry by themselves keep to it
+(github.com/grpc/proposal, A6)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the caller gets. `error_id`: names the log's entry of an error that is the service's own; else None."""
+    """What the caller gets. `error_id`: names the log's entry of an error that is the service's own; else None.
+    `trailing`: metadata that goes with it."""
 
     code: grpc.StatusCode
     message: str
     error_id: str | None = None
+    trailing: tuple[tuple[str, str], ...] = ()
 
 
 def to_status(error: Exception) -> Status:
@@ -57,7 +71,10 @@ def to_status(error: Exception) -> Status:
         return _with_id(grpc.StatusCode.INTERNAL, "internal error")
     if kind in _MESSAGES:
         return _with_id(_CODES[kind], _MESSAGES[kind])
-    return Status(_CODES[kind], str(error))
+    trailing: tuple[tuple[str, str], ...] = ()
+    if isinstance(error, Overloaded) and error.retry_after_s is not None:
+        trailing = ((PUSHBACK_KEY, str(math.ceil(1000 * error.retry_after_s))),)
+    return Status(_CODES[kind], str(error), trailing=trailing)
 
 
 def _with_id(code: grpc.StatusCode, message: str) -> Status:

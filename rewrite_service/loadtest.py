@@ -37,6 +37,11 @@ NOT_SENT = "NOT_SENT"
 
 REPEATED = 100
 """Different requests of the mix of that name."""
+_NOT_FOR_US = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+}
 _WARM_UP = 200
 _MAX_UNDER_WAY = 4000
 _TIMER_S = 0.002  # event loops sleep in whole milliseconds; the rest is waited for by turning round
@@ -232,12 +237,15 @@ def run_loadtest(
     connections: int = 2,
     seed: int = 1,
     allow_remote: bool = False,
+    token: str | None = None,
+    authority: Path | None = None,
 ) -> LoadReport:
     """Sends requests at `rate` a second for `seconds`, and reports. Raises `LoadTestError`.
 
     `requests`: what users ask, for instance those of a log; they are asked as of now. `timeout_s`: deadline of each, in
     seconds, > 0; None: the server's own. `connections`: 1 or more. `seed`: of the choice and of the times. Targets
-    beyond this machine only with `allow_remote`.
+    beyond this machine only with `allow_remote`. `token`: sent with each call. `authority`: PEM file of who signed the
+    server's certificate; None: no TLS.
     """
     if not allow_remote and not is_loopback(target):
         raise LoadTestError(f"{target} is not on this machine; allow it with --allow-remote if it is yours to load")
@@ -250,7 +258,7 @@ def run_loadtest(
     # The same mix, but nothing of it comes again in the test unless the mix says so.
     earlier_ms = now_ms if mix is Mix.REPEATED else now_ms - 3_600_000
     warming = as_sent(chosen[:_WARM_UP], times[:_WARM_UP], mix, earlier_ms, rng)
-    run = _Run(target, times, as_sent(chosen, times, mix, now_ms, rng), warming, timeout_s, mix)
+    run = _Run(target, times, as_sent(chosen, times, mix, now_ms, rng), warming, timeout_s, mix, token, authority)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         elapsed_s = runner.run(run.go(max(1, connections)))
     return run.report(rate, max(seconds, elapsed_s))
@@ -267,9 +275,15 @@ class _Run:
         warming: Sequence[bytes],
         timeout_s: float | None,
         mix: Mix,
+        token: str | None,
+        authority: Path | None,
     ) -> None:
         self._target, self._times, self._messages, self._timeout_s = target, times, messages, timeout_s
         self._warming = warming
+        self._metadata = None if token is None else (("authorization", f"Bearer {token}"),)
+        self._credentials = None
+        if authority is not None:
+            self._credentials = grpc.ssl_channel_credentials(authority.read_bytes())
         self._mix, self._remembered = mix, 0
         self._skipped: Counter[str] = Counter()
         self._latencies: list[float] = []
@@ -281,7 +295,7 @@ class _Run:
         """Sends everything, waits for what is under way, and returns the seconds that took."""
         # A pool of its own each: otherwise all channels to one target share one connection.
         options = [("grpc.use_local_subchannel_pool", 1)]
-        channels = [grpc.aio.insecure_channel(self._target, options=options) for _ in range(connections)]
+        channels = [self._channel(options) for _ in range(connections)]
         try:
             # The messages are bytes already: what they cost to make must not delay those that are due.
             reply = pb.RewriteResponse.FromString
@@ -291,6 +305,11 @@ class _Run:
         finally:
             await asyncio.gather(*(channel.close() for channel in channels))
 
+    def _channel(self, options: list[tuple[str, int]]) -> grpc.aio.Channel:
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(self._target, options=options)
+        return grpc.aio.secure_channel(self._target, self._credentials, options=options)
+
     async def _warm_up(self, channels: Sequence[grpc.aio.Channel], calls: Sequence[Any]) -> None:
         try:
             async with asyncio.timeout(5):
@@ -299,9 +318,9 @@ class _Run:
             raise LoadTestError(f"nothing answers at {self._target}") from None
         for number, message in enumerate(self._warming):
             try:
-                await calls[number % len(calls)](message, timeout=self._timeout_s)
+                await calls[number % len(calls)](message, timeout=self._timeout_s, metadata=self._metadata)
             except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.UNAVAILABLE:
+                if error.code() in _NOT_FOR_US:
                     raise LoadTestError(f"{self._target} is not serving: {error.details()}") from None
 
     async def _send_all(self, calls: Sequence[Any]) -> float:
@@ -325,7 +344,7 @@ class _Run:
 
     async def _ask(self, call: Any, message: bytes, due: float) -> None:
         try:
-            reply = await call(message, timeout=self._timeout_s)
+            reply = await call(message, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             self._errors[error.code().name] += 1
             return

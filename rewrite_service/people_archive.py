@@ -29,6 +29,14 @@ class ArchivedUser:
     texts: list[str]
     vectors: np.ndarray
 
+    def after(self, moment_ms: int) -> ArchivedUser:
+        """What is left once everything up to `moment_ms` is forgotten."""
+        turns = [turn for turn in self.turns if turn.request.timestamp_ms > moment_ms]
+        texts = _texts_of(turns)
+        kept = set(texts)
+        rows = [row for row, text in enumerate(self.texts) if text in kept]
+        return ArchivedUser(turns, [self.texts[row] for row in rows], self.vectors[rows])
+
 
 NOBODY = ArchivedUser([], [], np.zeros((0, 0), np.float32))
 

@@ -36,7 +36,8 @@ from rewrite_service.explanation import layer_of
 from rewrite_service.metrics.catalogue import STORE_ERRORS
 from rewrite_service.stages import StageClock, StageCosts
 from rewrite_service.store.base import Store, TurnFeedback
-from rewrite_service.user_state import UserState, UserStates
+from rewrite_service.store.opening import open_store
+from rewrite_service.user_state import Look, UserState, UserStates
 
 if TYPE_CHECKING:
     from rewrite_service.settings import Settings
@@ -103,8 +104,12 @@ class Pipeline:
         """The decision for `request`, by `deadline` (`time.monotonic()` seconds; None: no limit). Never raises for a
         fault inside. `explain`: with candidates and contributions, which costs several times more. `layers`: those
         that may speak; the turns just before count as situation in any case."""
-        known = None if explain else self.remembered(request, deadline, layers)
-        decision = known or self.decide(request, deadline, explain=explain, layers=layers)[0]
+        known, look = (None, None) if explain else self._recall(request, deadline, layers)
+        decided = known or self.decide(request, deadline, explain=explain, layers=layers, look=look)[0]
+        return self._ruled(decided, request)
+
+    def _ruled(self, decision: Decision, request: Request) -> Decision:
+        """As operators have it, who may block and pin rewrites."""
         return decision if self._rules is None else self._rules.applied(decision, request)
 
     def decide(
@@ -114,11 +119,13 @@ class Pipeline:
         *,
         explain: bool = False,
         layers: frozenset[Layer] = BOTH_LAYERS,
+        look: Look | None = None,
     ) -> tuple[Decision, Candidate | None]:
-        """As `rewrite`, with the best candidate itself where there is one: what it is expected to be understood as."""
+        """As `rewrite`, with the best candidate itself where there is one: what it is expected to be understood as.
+        `look`: what was found of the user a moment ago, so that the store is asked once a request."""
         clock = StageClock(deadline, self._costs)
         try:
-            return self._decide(request, clock, explain, layers)
+            return self._decide(request, clock, explain, layers, look=look)
         except Exception as error:
             _log.error("rewrite failed", error=type(error).__name__)
             return self._pass(Reason.INTERNAL_ERROR, clock), None
@@ -128,19 +135,28 @@ class Pipeline:
     ) -> Decision | None:
         """The decision for a request that came a moment ago, if it is at hand: microseconds. None as well where the
         store fails or is too slow for the deadline: the whole way will say so. Never raises."""
+        known = self._recall(request, deadline, layers)[0]
+        return None if known is None else self._ruled(known, request)
+
+    def _recall(
+        self, request: Request, deadline: float | None, layers: frozenset[Layer]
+    ) -> tuple[Decision | None, Look | None]:
+        """As `remembered`, and what was found of the user on the way there; None where nobody has looked."""
         if self._decisions is None or not StageClock(deadline, self._costs).fits("recall", "recall"):
-            return None
+            return None, None
         began = time.perf_counter_ns()
-        try:
-            with self._costs.timed("recall"):
-                revision = self._store.revision(request.user_id)
-        except StoreError:
-            STORE_ERRORS.inc("read")
-            return None
-        found = self._decisions.get(key_of(request, revision, layers, self._span_ms), request)
+        look = self._look(request.user_id)
+        if (user := look.state or look.stored) is None:
+            return None, look
+        found = self._decisions.get(key_of(request, user.revision, layers, self._span_ms), request)
         if found is None:
-            return None
-        return replace(found, stage_us={"remembered": (time.perf_counter_ns() - began) // 1000})
+            return None, look
+        return replace(found, stage_us={"remembered": (time.perf_counter_ns() - began) // 1000}), look
+
+    @property
+    def recall_s(self) -> float:
+        """Seconds that looking for a remembered decision takes, by what it took lately."""
+        return self._costs.expected("recall")
 
     def _remember(
         self,
@@ -211,14 +227,20 @@ class Pipeline:
         self._store.close()
 
     def _decide(
-        self, request: Request, clock: StageClock, explain: bool, layers: frozenset[Layer], triage: bool = True
+        self,
+        request: Request,
+        clock: StageClock,
+        explain: bool,
+        layers: frozenset[Layer],
+        triage: bool = True,
+        look: Look | None = None,
     ) -> tuple[Decision, Candidate | None]:
         """`triage`: whether to stop where the query looks fine; without it nothing is remembered, as no request is
-        decided so."""
+        decided so. `look`: as of `decide`."""
         if not clock.fits("rank", "query"):  # which may be all that is needed
             return self._pass(Reason.OUT_OF_TIME, clock), None
         with clock.stage("personal"):
-            state = self._state(request.user_id, clock)
+            state = self._state(request.user_id, clock, look)
         recent = before(state.recent, request) if state else ()
 
         def said(decision: Decision) -> Decision:
@@ -255,26 +277,43 @@ class Pipeline:
         assert verdict.best is not None
         return said(self._answer(x, verdict, clock, explained)), x.candidates[verdict.best]
 
-    def _state(self, user_id: str, clock: StageClock) -> UserState | None:
+    def _state(self, user_id: str, clock: StageClock, look: Look | None) -> UserState | None:
         """The user's state; None where it cannot be had in time, or the store fails. A load that would not fit the
         deadline goes on in the background, for the next request."""
-        try:
+        if look is not None:
+            clock.stage_us["personal"] = look.us
+        else:
             if not clock.fits("personal", "recall", "query"):
                 self._load_later(user_id)
                 return None
-            with self._costs.timed("recall"):
-                state = self._users.cached(user_id)
-            if state is not None:
-                return state
-            if clock.fits("personal", "load", "query", *_TO_RANK):
-                with self._costs.timed("load"):
-                    return self._users.load(user_id)
+            look = self._look(user_id)
+        if look.state is not None:
+            return look.state
+        if look.stored is None:
+            clock.skipped.append("personal")
+            return None
+        if not clock.fits("personal", "load", "query", *_TO_RANK):
             self._load_later(user_id)
+            return None
+        try:
+            with self._costs.timed("load"):
+                return self._users.load(user_id, look.stored)
         except StoreError as error:
             clock.skipped.append("personal")
             STORE_ERRORS.inc("read")
             _log.error("store failed", error=type(error).__name__)
         return None
+
+    def _look(self, user_id: str) -> Look:
+        began = time.perf_counter_ns()
+        try:
+            with self._costs.timed("recall"):
+                look = self._users.look(user_id)
+        except StoreError as error:
+            STORE_ERRORS.inc("read")
+            _log.error("store failed", error=type(error).__name__)
+            look = Look()
+        return replace(look, us=(time.perf_counter_ns() - began) // 1000)
 
     def _load_later(self, user_id: str) -> None:
         """Once a user, and only so many waiting: whoever is left out is loaded by a later request."""
@@ -285,9 +324,10 @@ class Pipeline:
 
     def _load_quietly(self, user_id: str) -> None:
         try:
-            if self._users.cached(user_id) is None:
+            look = self._users.look(user_id)
+            if look.state is None:
                 with self._costs.timed("load"):
-                    self._users.load(user_id)
+                    self._users.load(user_id, look.stored)
         except Exception as error:
             if isinstance(error, StoreError):
                 STORE_ERRORS.inc("read")
@@ -353,9 +393,9 @@ def open_pipeline(
     before: Pipeline | None = None,
     pause: Callable[[], None] = lambda: None,
 ) -> Pipeline:
-    """The pipeline for the bundle in `bundle` with the embedded store, warmed. `before`: the one whose place it will
-    take: its store goes on, and so do its encoder and the vectors it remembers, if the bundle has the same encoder.
-    `pause`: called between small pieces of the work. Raises BundleError, StoreError."""
+    """The pipeline for the bundle in `bundle` with the store that the settings name, warmed. `before`: the one whose
+    place it will take: its store goes on, and so do its encoder and the vectors it remembers, if the bundle has the
+    same encoder. `pause`: called between small pieces of the work. Raises BundleError, StoreError."""
     faiss.omp_set_num_threads(1)  # one request, one core: the cores are shared by requests
     if before is not None and read_manifest(bundle).get("encoder") == before._bundle.manifest["encoder"]:
         meaning = before._bundle.knowledge.meaning
@@ -377,10 +417,3 @@ def open_pipeline(
     if before is not None:
         pipeline.take_over(before, pause)
     return pipeline
-
-
-def open_store(settings: Settings) -> Store:
-    """The store of turns that the settings name. Raises StoreError."""
-    from rewrite_service.store.embedded import EmbeddedStore
-
-    return EmbeddedStore(settings.state_dir, max_turns_per_user=settings.max_turns_per_user)

@@ -25,6 +25,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
+from rewrite_service.access.door import Access
+from rewrite_service.access.sockets import certificates_of, listen, server_options
+from rewrite_service.access.tls import CertificateError, Certificates
+from rewrite_service.access.tokens import TokensError
+from rewrite_service.access.watch import keep_current
 from rewrite_service.errors import BundleError, StoreError
 from rewrite_service.logs import configure_logging, error_fields
 from rewrite_service.metrics.catalogue import REGISTRY, SERVING, WORKERS
@@ -52,6 +57,7 @@ class Exit(IntEnum):
     BUNDLE = 3
     ADDRESS = 4
     STORE = 5
+    ACCESS = 6
 
 
 def serve(bundle: Path, settings: Settings, cells: memoryview | None = None) -> int:
@@ -102,10 +108,16 @@ class _Server:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)  # a worker starts with them held back
         health = health_aio.HealthServicer()
         await _set_health(health, health_pb2.HealthCheckResponse.NOT_SERVING)
-        servicer = RewriteServicer(self._settings)
+        try:
+            access = Access.from_file(self._settings.tokens_file)
+            certificates = certificates_of(self._settings)
+        except (TokensError, CertificateError) as error:
+            self._log.error("cannot serve", error=type(error).__name__, message=str(error))
+            return Exit.ACCESS
+        servicer = RewriteServicer(self._settings, access)
         server = self._server(servicer, health)
         try:
-            port = server.add_insecure_port(f"{self._settings.host}:{self._settings.port}")
+            port = listen(server, self._settings.host, self._settings.port, certificates)
         except RuntimeError:
             self._log.error(
                 f"cannot listen on {self._settings.host}:{self._settings.port}: it is taken, or not an address of "
@@ -119,9 +131,10 @@ class _Server:
         sampler = Sampler([process_reading(), service_reading(servicer)] if told else [])
         sampling = asyncio.create_task(sampler.run())
         self._log.info("loading", address=address, bundle=str(self._bundle))
+        watching = loop.create_task(keep_current(access, certificates, self._settings.tokens_file))
         code = await self._load(servicer)
         if code is Exit.OK:
-            code = await self._open_admin()
+            code = await self._open_admin(access, certificates)
         if code is Exit.OK and not self._stop.is_set():
             await _set_health(health, health_pb2.HealthCheckResponse.SERVING)
             SERVING.set(1)
@@ -131,6 +144,7 @@ class _Server:
             SERVING.set(0)
         await self._drain(server, servicer, health)
         sampling.cancel()
+        watching.cancel()
         return code
 
     async def _serve_until_told(self, servicer: RewriteServicer) -> None:
@@ -145,26 +159,27 @@ class _Server:
             options=[
                 # A second server on the port is a mistake, and should hear of it; workers share one.
                 ("grpc.so_reuseport", int(self._settings.workers > 1)),
-                ("grpc.max_receive_message_length", self._settings.max_message_bytes),
+                *server_options(self._settings),
             ]
         )
         server.add_generic_rpc_handlers((servicer.handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
-        names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        if self._settings.tokens_file is None:  # reflection asks nobody who they are
+            names = (SERVICE_NAME, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
         return server
 
-    async def _open_admin(self) -> Exit:
+    async def _open_admin(self, access: Access, certificates: Certificates | None) -> Exit:
         """Opens AdminService on its own port, where settings have one."""
         from rewrite_service.admin.servicer import AdminServicer
 
         host, port = self._settings.admin_host, self._settings.admin_port
         if port is None:
             return Exit.OK
-        self._admin = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        self._admin.add_generic_rpc_handlers((AdminServicer(self._bundle, self._settings).handlers(),))
+        self._admin = grpc.aio.server(options=[("grpc.so_reuseport", 0), *server_options(self._settings)])
+        self._admin.add_generic_rpc_handlers((AdminServicer(self._bundle, self._settings, access).handlers(),))
         try:
-            bound = self._admin.add_insecure_port(f"{host}:{port}")
+            bound = listen(self._admin, host, port, certificates)
         except RuntimeError:
             self._log.error(f"cannot listen on {host}:{port}; set another with admin_port and admin_host")
             return Exit.ADDRESS

@@ -1,7 +1,8 @@
 """RewriteService over gRPC: bytes in, bytes out; everything that has to do with rewriting is in the pipeline.
 
-Each call passes the same way: parse, enter the gate, check and convert, run the pipeline on its worker, convert back,
-one log line. Handlers take and give bytes so that a message that cannot be parsed is answered like any other bad one.
+Each call passes the same way: who is calling, the gate, parse, check and convert, run the pipeline on its worker,
+convert back, one log line. Handlers take and give bytes, so that who may not call is refused unread, and a message that
+cannot be parsed is answered like any other bad one.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from google.protobuf.message import DecodeError, Message
 
 from retriever.interaction import Request
 from rewrite_service import converters
+from rewrite_service.access.door import Access
+from rewrite_service.access.scopes import scope_of
+from rewrite_service.access.tenants import enter_tenant
 from rewrite_service.decision import Decision, Reason
-from rewrite_service.errors import InvalidRequest, NotReady
+from rewrite_service.errors import InvalidRequest, NotReady, Overloaded, RewriteError
 from rewrite_service.gate import Gate
 from rewrite_service.grpc_errors import to_status
 from rewrite_service.logs import decision_fields, error_fields, request_fields
@@ -39,6 +43,8 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RewriteService"].full_name
 # No more than 250 ms of a patient client, and 1 ms or a tenth of an impatient one.
 _WAY_BACK_SHARE, _MOST_WAY_BACK_S = 0.05, 0.25
 _LEAST_WAY_BACK_SHARE, _LEAST_WAY_BACK_S = 0.1, 0.001
+
+_RECALL_ON_LOOP_S = 0.0005
 
 Facts = dict[str, Any]
 
@@ -74,8 +80,10 @@ class Call:
 class RewriteServicer:
     """Serves calls once `open` has been called; until then it answers UNAVAILABLE. Belongs to one event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, access: Access | None = None) -> None:
+        """`access`: who may call; everybody where None."""
         self._settings = settings
+        self._access = Access() if access is None else access
         self._log = structlog.get_logger().bind()
         self._limits = converters.Limits(query_chars=settings.max_query_chars)
         self._pipeline: Pipeline | None = None
@@ -158,6 +166,7 @@ class RewriteServicer:
         default_s: float | None,
     ) -> grpc.RpcMethodHandler:
         ended = self._ending(event)
+        scope = scope_of(kind.DESCRIPTOR)
 
         async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
             call = Call(context, default_s)
@@ -167,10 +176,15 @@ class RewriteServicer:
                     call.traceparent = traceparent_of(context.invocation_metadata())
                 if self._stopping:
                     raise NotReady("the server is stopping; ask another")
-                with gate:
+                caller = self._access.check(context.invocation_metadata(), scope)
+                if caller.name is not None:
+                    call.facts["client"] = caller.name
+                with caller.quota, gate:
                     if self._pipeline is None:
                         raise NotReady("the server is loading; try again in a moment")
-                    reply = (await answer(parse(kind, raw), call)).SerializeToString()
+                    message = parse(kind, raw)
+                    enter_tenant(message, caller.tenant, converters.MAX_TURNS_PER_RECORD)
+                    reply = (await answer(message, call)).SerializeToString()
             except asyncio.CancelledError:  # the caller has gone, or its deadline has passed
                 ended(call, "CANCELLED")
                 self._log.info(event, code="CANCELLED", us=call.elapsed_us(), **call.facts)
@@ -178,13 +192,15 @@ class RewriteServicer:
             except Exception as error:
                 status = to_status(error)
                 ended(call, status.code.name, error)
+                if isinstance(error, RewriteError) and error.client is not None:
+                    call.facts["client"] = error.client
                 if status.error_id is None:
                     # Refused for a reason the caller is told, in words that hold none of its texts.
                     self._log.info(event, code=status.code.name, why=status.message, us=call.elapsed_us(), **call.facts)
                 else:
                     fields = call.facts | error_fields(error, self._settings.log_texts)
                     self._log.error(event, code=status.code.name, error_id=status.error_id, **fields)
-                await context.abort(status.code, status.message)
+                await context.abort(status.code, status.message, status.trailing)
             ended(call, "OK")
             self._log.info(event, code="OK", us=call.elapsed_us(), **call.facts)
             return reply
@@ -229,7 +245,8 @@ class RewriteServicer:
     async def _decide(
         self, request: Request, call: Call, *, explain: bool, convert: Callable[[Decision], Message]
     ) -> Message:
-        """The reply, in time; whatever breaks from here on is a pass."""
+        """The reply, in time; whatever breaks from here on is a pass. Raises `Overloaded` where there is no time to
+        decide: what was decided a moment ago is given again even then."""
         pipeline, log_texts = self._pipeline, self._settings.log_texts
         call.facts |= request_fields(request, log_texts)
         converted_us = call.elapsed_us()
@@ -243,9 +260,14 @@ class RewriteServicer:
             return Decision(None, Reason.OUT_OF_TIME, bundle_version=pipeline.bundle_version), _us(begun)
 
         try:
-            decision, queue_us = await self._rewriter.run(run, deadline=call.deadline, late=too_late)
+            if (at_hand := self._shed(request, call, explain)) is not None:
+                decision, queue_us = at_hand, 0
+            else:
+                decision, queue_us = await self._rewriter.run(run, deadline=call.deadline, late=too_late)
             decision.stage_us.update(convert=converted_us, queue=queue_us, total=call.elapsed_us())
             reply = convert(decision)
+        except Overloaded:
+            raise
         except Exception as error:
             self._log.error("failed open", **error_fields(error, log_texts))
             decision = Decision(None, Reason.INTERNAL_ERROR, bundle_version=pipeline.bundle_version)
@@ -254,6 +276,21 @@ class RewriteServicer:
         call.facts |= decision_fields(decision, log_texts)
         call.decision = decision
         return reply
+
+    def _shed(self, request: Request, call: Call, explain: bool) -> Decision | None:
+        """None where the worker has time for the request. Where not, the decision made of it a moment ago, if it is at
+        hand; else raises `Overloaded`."""
+        try:
+            self._rewriter.backlog.admit(call.deadline - time.monotonic(), self._settings.max_wait_ms / 1000)
+        except Overloaded:
+            # This looks into the store, on the event loop: only where that is a matter of microseconds, and no network
+            # lies between.
+            mapped = self._settings.store == "embedded"
+            quick = mapped and not explain and self._pipeline.recall_s < _RECALL_ON_LOOP_S
+            if quick and (known := self._pipeline.remembered(request, call.deadline)) is not None:
+                return known
+            raise
+        return None
 
 
 def parse(kind: type[Message], raw: bytes) -> Message:

@@ -6,16 +6,16 @@ TOML file (`--config` or `QUERY_REWRITE_CONFIG`), its default. docs/operations.m
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from retriever.normalise import MAX_CHARS
+from rewrite_service.access.exposure import is_loopback, open_to_others
 from rewrite_service.errors import RewriteError
 
 ENV_PREFIX = "QUERY_REWRITE_"
@@ -36,13 +36,28 @@ class Settings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", min_length=1)
-    """Address to serve on. There is no TLS here: put a proxy in front of anything but loopback."""
+    """Address to serve on. Beyond loopback TLS is needed, and tokens or client certificates, or `allow_insecure`."""
 
     port: int = Field(50051, ge=0, le=65535)
     """Port to serve on; 0 takes a free one and logs which."""
 
     workers: int = Field(1, ge=1, le=256)
     """Server processes on the port, one for each core to use; requests are dealt out among them by connection."""
+
+    tls_cert: Path | None = None
+    """The server's certificate chain, PEM; with `tls_key` it serves with TLS and nothing else. Read anew on change."""
+
+    tls_key: Path | None = None
+    """The certificate's private key, PEM, without a password."""
+
+    tls_client_ca: Path | None = None
+    """Authorities, PEM: only clients with a certificate that one of them signed can connect (mutual TLS)."""
+
+    tokens_file: Path | None = None
+    """Who may call (`query-rewrite token new`); none: whoever can connect. Read anew on change."""
+
+    allow_insecure: bool = False
+    """Whether to serve beyond loopback without TLS, or to callers who show neither token nor certificate."""
 
     state_dir: Path = Path("var/state")
     """Folder of the embedded store, made where there is none, readable by its owner only."""
@@ -54,14 +69,28 @@ class Settings(BaseSettings):
     """Port for AdminService; none: it is off; 0 takes a free one and logs which."""
 
     admin_host: str = Field("127.0.0.1", min_length=1)
-    """Address for AdminService, of this machine's loopback alone: its calls carry no credentials."""
+    """Address for AdminService. Beyond loopback TLS and `tokens_file` are needed, whatever `allow_insecure` says."""
 
-    @field_validator("admin_host")
-    @classmethod
-    def _admin_stays_here(cls, host: str) -> str:
-        if not is_loopback(host):
-            raise ValueError("AdminService knows no callers yet, so it serves loopback alone, such as 127.0.0.1")
-        return host
+    store: Literal["embedded", "redis"] = "embedded"
+    """Where turns and preferences are kept: in `state_dir`, for one machine, or in a Redis, for several."""
+
+    redis_url: SecretStr | None = None
+    """Address of the Redis, such as `rediss://user:password@host:6379/0`; `redis://` has no TLS, `unix://` is local."""
+
+    redis_cluster: bool = False
+    """Whether the Redis is a cluster; `redis_url` then names any of its nodes."""
+
+    redis_read_timeout_ms: int = Field(10, ge=1, le=60_000)
+    """How long a Rewrite waits for Redis, in milliseconds; then it goes without what is personal."""
+
+    redis_write_timeout_ms: int = Field(1000, ge=1, le=60_000)
+    """How long a Record waits for Redis, in milliseconds; then it is refused with UNAVAILABLE."""
+
+    redis_connect_timeout_ms: int = Field(50, ge=1, le=60_000)
+    """How long a new connection to Redis may take, TLS included, in milliseconds."""
+
+    redis_ttl_days: int = Field(400, ge=1, le=3650)
+    """Days after a user's last write until Redis drops what it has of the user."""
 
     threshold: float | None = Field(None, ge=0, le=1)
     """Least probability that a rewrite helps rather than harms; none: the bundle's. `evaluate --report` advises."""
@@ -78,17 +107,32 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(64, ge=1, le=100_000)
     """Rewrite and Explain requests under way at the same time; more are refused with RESOURCE_EXHAUSTED."""
 
+    max_wait_ms: int = Field(500, ge=1, le=60_000)
+    """Longest expected wait behind others of a Rewrite or Explain, however patient its client; beyond it is refused."""
+
     max_records_in_flight: int = Field(64, ge=1, le=100_000)
     """The same for Record, counted apart so that a slow disk never holds up rewrites."""
 
     max_message_bytes: int = Field(MIB, ge=64 * 1024, le=64 * MIB)
     """Largest message taken, in bytes; larger ones are refused with RESOURCE_EXHAUSTED."""
 
+    max_metadata_bytes: int = Field(8192, ge=1024, le=64 * 1024)
+    """Largest metadata of a call, in bytes; larger ones are refused with RESOURCE_EXHAUSTED."""
+
+    max_connections: int = Field(1000, ge=1, le=1_000_000)
+    """Connections open at the same time, health checks among them; more are closed at once."""
+
+    max_streams_per_connection: int = Field(1000, ge=1, le=100_000)
+    """Calls under way on one connection; clients hold back more until one has ended."""
+
     max_query_chars: int = Field(MAX_CHARS, ge=1, le=MAX_CHARS)
     """Longest query, alternative or rewrite taken, in characters; longer ones are refused with INVALID_ARGUMENT."""
 
     max_turns_per_user: int = Field(2000, ge=1, le=100_000)
-    """Turns kept of each user, the newest; older ones are dropped."""
+    """Turns kept of each user, the most useful; others are dropped."""
+
+    max_bytes_per_user: int = Field(4 * MIB, ge=64 * 1024, le=1024 * MIB)
+    """Bytes of turns kept of each user, likewise."""
 
     text_vector_cache_bytes: int = Field(64 * MIB, ge=0)
     """Memory for the vectors of texts met lately, in bytes; 0 keeps none."""
@@ -129,6 +173,15 @@ class Settings(BaseSettings):
     log_texts: bool = False
     """Whether texts and ids of users may be logged. Off, no log line holds any of them, errors included."""
 
+    @field_validator("redis_url")
+    @classmethod
+    def _names_a_redis(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if url is None and info.data.get("store") == "redis":
+            raise ValueError("the store redis needs its address, such as redis://127.0.0.1:6379")
+        if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("an address begins with redis://, rediss:// (TLS) or unix://")
+        return url
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -139,14 +192,6 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a socket on `host`."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def load_settings(config: Path | None = None, **given: Any) -> Settings:
@@ -161,9 +206,28 @@ def load_settings(config: Path | None = None, **given: Any) -> Settings:
     given = {name: value for name, value in given.items() if value is not None}
     merged = {name: value for name, value in from_file.items() if name not in in_environment} | given
     try:
-        return Settings(**merged)
+        settings = Settings(**merged)
     except ValidationError as error:
         raise SettingsError(_explained(error, from_file, given, config)) from None
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: Settings) -> None:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise SettingsError("tls_cert and tls_key go together: set both, or neither")
+    if settings.tls_client_ca is not None and settings.tls_cert is None:
+        raise SettingsError("tls_client_ca needs tls_cert and tls_key")
+    if not is_loopback(settings.admin_host) and (settings.tls_cert is None or settings.tokens_file is None):
+        raise SettingsError(
+            f"admin_host: {settings.admin_host} can be reached by others: set tls_cert, tls_key and tokens_file"
+        )
+    if (problem := open_to_others(settings.host, settings)) is not None:
+        raise SettingsError(f"host: {problem}")
+
+
+_SECRET = frozenset({"redis_url"})
+"""Settings that may hold a password: no message quotes them."""
 
 
 def _is_set(variable: str) -> bool:
@@ -191,5 +255,6 @@ def _explained(error: ValidationError, from_file: dict[str, Any], given: dict[st
             origin = ENV_PREFIX + name.upper()
         else:
             origin = str(config) if name in from_file else "default"
-        lines.append(f"{name} ({origin}): {problem['msg']}, got {problem['input']!r}")
+        got = "" if name in _SECRET else f", got {problem['input']!r}"
+        lines.append(f"{name} ({origin}): {problem['msg']}{got}")
     return "\n".join(lines)

@@ -91,6 +91,8 @@ class _Supervisor:
     def run(self) -> int:
         for number in END_SIGNALS:
             signal.signal(number, self._stop)
+        if self._settings.tokens_file is not None or self._settings.tls_cert is not None:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # workers inherit it, and look at their files every second
         self._log.info("starting workers", workers=self._settings.workers, port=self._settings.port)
         for number in range(self._settings.workers):
             self._start(number)

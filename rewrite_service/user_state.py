@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from retriever.interaction import Interaction
@@ -16,6 +16,7 @@ from retriever.personal_layer import PersonalLayer
 from rewrite_service.assemble import Knowledge
 from rewrite_service.people_archive import PeopleArchive
 from rewrite_service.store.base import Store
+from rewrite_service.store.codec import StoredUser
 
 RECENT_TURNS = 8
 """Turns kept at hand for the situation of the next request."""
@@ -37,14 +38,24 @@ class UserState:
         return _BYTES_A_USER + self.layer.nbytes + _BYTES_A_TURN * len(self.recent)
 
 
-def merge_turns(archived: list[Interaction], stored: list[Interaction]) -> list[Interaction]:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at cache and store found of a user: a state that is current, or else what to make one of. Neither:
+    the store failed, which says nothing about the user. `us`: the microseconds it took."""
+
+    state: UserState | None = None
+    stored: StoredUser | None = None
+    us: int = 0
+
+
+def merge_turns(archived: Sequence[Interaction], stored: Sequence[Interaction]) -> list[Interaction]:
     """One user's turns from the bundle and the store in time order, each id once; the store's word goes before."""
     by_id = {t.request.interaction_id: t for t in archived}
     by_id.update((t.request.interaction_id, t) for t in stored)
     return sorted(by_id.values(), key=lambda t: (t.request.timestamp_ms, t.request.interaction_id))
 
 
-def as_asked(turns: list[Interaction], rewrites: Mapping[str, str]) -> list[Interaction]:
+def as_asked(turns: Sequence[Interaction], rewrites: Mapping[str, str]) -> Sequence[Interaction]:
     """The turns with the text that the assistant was asked: the rewrite where one was served. What came of such a turn
     is evidence on the rewrite, not on the words that were heard."""
     if not rewrites:
@@ -78,28 +89,36 @@ class UserStates:
         with self._lock:
             return list(self._states)[-most:]
 
-    def cached(self, user_id: str) -> UserState | None:
-        """The user's state if it is at hand and current."""
-        revision = self._store.revision(user_id)
+    def look(self, user_id: str) -> Look:
+        """What is at hand of the user if it is current, else what the store holds: one question to the store. Raises
+        StoreError."""
         with self._lock:
             state = self._states.get(user_id)
-            if state is None or state.revision != revision:
+        stored = self._store.fetch(user_id, None if state is None else state.revision)
+        with self._lock:
+            if stored is not None:
                 self.misses += 1
-                return None
+                return Look(stored=stored)
             self.hits += 1
-            self._states.move_to_end(user_id)
-            return state
+            if user_id in self._states:
+                self._states.move_to_end(user_id)
+            return Look(state)
 
-    def load(self, user_id: str) -> UserState:
-        """The user's state, made anew from bundle and store: ask `cached` first."""
-        # The revision first: turns written meanwhile are then seen too early, never too late.
-        revision = self._store.revision(user_id)
+    def cached(self, user_id: str) -> UserState | None:
+        """The user's state if it is at hand and current."""
+        return self.look(user_id).state
+
+    def load(self, user_id: str, fetched: StoredUser | None = None) -> UserState:
+        """The user's state, made anew from bundle and store: ask `cached` or `look` first. `fetched`: what `look` found
+        in the store, None to ask it."""
+        stored = self._store.user(user_id) if fetched is None else fetched.record()
         archived = self._archive.user(user_id)
-        stored = as_asked(self._store.turns(user_id), self._store.rewrites(user_id))
-        turns = merge_turns(archived.turns, stored)
+        if stored.forgotten_ms is not None:
+            archived = archived.after(stored.forgotten_ms)
+        turns = merge_turns(archived.turns, as_asked(stored.turns, stored.rewrites))
         if len(archived.texts):
             self._knowledge.meaning.put(archived.texts, archived.vectors)
-        state = UserState(revision, tuple(turns[-RECENT_TURNS:]), self._knowledge.personal_layer(turns))
+        state = UserState(stored.revision, tuple(turns[-RECENT_TURNS:]), self._knowledge.personal_layer(turns))
         with self._lock:
             old = self._states.pop(user_id, None)
             self._bytes += state.nbytes - (old.nbytes if old else 0)

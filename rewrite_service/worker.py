@@ -13,14 +13,18 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from rewrite_service.backlog import Backlog
+
 T = TypeVar("T")
 
 
 class Worker:
-    """One thread with a queue, in order of arrival. `run` belongs to one event loop's thread."""
+    """One thread with a queue, in order of arrival. `run` belongs to one event loop's thread. `backlog`: what waits,
+    and for how long."""
 
     def __init__(self, name: str) -> None:
-        self._jobs: queue.SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any], bool] | None] = queue.SimpleQueue()
+        self.backlog = Backlog()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
@@ -34,14 +38,17 @@ class Worker:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put((future, work))
-        if deadline is None or late is None:
-            return await future
-        timer = loop.call_later(max(0.0, deadline - time.monotonic()), _answer_late, future, late)
+        self.backlog.join(future)
+        self._jobs.put((future, work, deadline is not None))
+        timer = None
+        if deadline is not None and late is not None:
+            timer = loop.call_later(max(0.0, deadline - time.monotonic()), _answer_late, future, late)
         try:
             return await future
         finally:
-            timer.cancel()
+            self.backlog.leave(future)
+            if timer is not None:
+                timer.cancel()
 
     def close(self, timeout_s: float) -> bool:
         """Lets the thread end once what is queued is done; False where that took longer than `timeout_s`."""
@@ -51,13 +58,15 @@ class Worker:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            future, work = job
+            future, work, has_deadline = job
             if future.done():
                 continue
+            self.backlog.begin(future)
             try:
                 result, error = work(), None
             except Exception as raised:  # handed to whoever waits for it
                 result, error = None, raised
+            self.backlog.done(counts=has_deadline)  # loading a bundle says nothing of what a request takes
             try:
                 future.get_loop().call_soon_threadsafe(_settle, future, result, error)
             except RuntimeError:  # the loop is closed, so nobody waits any more

@@ -33,7 +33,8 @@ def main() -> None:
     pin_client()
     at_rate, kept = [], {}
     for name, mix, settings in RUNS:
-        with serving(asked.bundle, default_deadline_ms=1000, max_in_flight=10_000, **settings) as (address, _):
+        let_all_in = {"default_deadline_ms": 1000, "max_in_flight": 10_000, "max_wait_ms": 60_000}
+        with serving(asked.bundle, **let_all_in, **settings) as (address, _):
             run = partial(run_loadtest, address, seconds=SECONDS, requests=requests, mix=mix, timeout_s=5.0)
             run(100.0)  # users are loaded, as on any day but the first
             report = run(RATE)

@@ -41,7 +41,7 @@ def serve(flags: Path, arguments: list[str]) -> None:
     from rewrite_service.store.embedded import EmbeddedStore
 
     Encoder.encode = slowed(Encoder.encode, flags / "encoder", ENCODER_S)
-    for name in ("turns", "rewrites", "revision"):
+    for name in ("fetch", "user", "revision"):
         setattr(EmbeddedStore, name, slowed(getattr(EmbeddedStore, name), flags / "store", STORE_S))
     sys.argv = ["query-rewrite", *arguments]
     command()

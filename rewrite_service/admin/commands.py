@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import sys
 import time
@@ -18,7 +19,9 @@ from rich.table import Table
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Speak to a running server: bundles, blocked and pinned rewrites. The server needs `admin_port`.",
+    help="Speak to a running server: bundles, blocked and pinned rewrites. The server needs `admin_port`. A token "
+    "(scope admin) is taken from QUERY_REWRITE_ADMIN_TOKEN, the authority of its TLS certificate (a PEM file) from "
+    "QUERY_REWRITE_ADMIN_CA.",
 )
 _console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 240)
 
@@ -29,6 +32,7 @@ Expires = Annotated[str, typer.Option("--for", help="For how long, such as 90m, 
 Because = Annotated[str, typer.Option("--reason", help="Why, for whoever reads the rules later.")]
 
 _ADDRESS = "127.0.0.1:50052"
+TOKEN_VARIABLE, CA_VARIABLE = "QUERY_REWRITE_ADMIN_TOKEN", "QUERY_REWRITE_ADMIN_CA"
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -181,14 +185,26 @@ def _call(address: str, timeout: float, method: Callable[..., Any], message: Cal
     from rewrite_service.pb import admin_pb2 as pb
     from rewrite_service.pb import admin_pb2_grpc
 
-    with grpc.insecure_channel(address) as channel:
+    token, ca = os.environ.get(TOKEN_VARIABLE), os.environ.get(CA_VARIABLE)
+    metadata = (("authorization", f"Bearer {token}"),) if token else None
+    with _channel(address, Path(ca) if ca else None) as channel:
         try:
-            return method(admin_pb2_grpc.AdminServiceStub(channel), pb)(message(pb), timeout=timeout)
+            stub = admin_pb2_grpc.AdminServiceStub(channel)
+            return method(stub, pb)(message(pb), timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
             hint = ""
             if error.code() is grpc.StatusCode.UNAVAILABLE:
                 hint = " (is the server's admin_port set, and is this its address?)"
             raise SystemExit(f"error: {error.code().name}: {error.details()}{hint}") from None
+
+
+def _channel(address: str, ca: Path | None) -> Any:
+    """With TLS where the server's authority is named."""
+    import grpc
+
+    if ca is None:
+        return grpc.insecure_channel(address)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(ca.read_bytes()))
 
 
 def _seconds(lasting: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 
+from rewrite_service.access.door import Access
+from rewrite_service.access.scopes import Scope
 from rewrite_service.admin import converters
 from rewrite_service.admin.rule_book import RuleBook
 from rewrite_service.errors import NotDone
@@ -27,22 +29,15 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["AdminService"].full_name
 _DEFAULT_S = 300.0
 _WAY_BACK_S = 0.2
 
-Metadata = Iterable[tuple[str, str | bytes]]
-Authorise = Callable[[Metadata], None]
 Answer = Callable[[Any, float], Message]
 
 
-def anybody(metadata: Metadata) -> None:
-    """Lets every caller in: for a port that only this machine can reach."""
-
-
 class AdminServicer:
-    """Belongs to one event loop. `place`: the server's place for bundles. `authorise`: asked first with each call's
-    metadata; raises where the caller may not."""
+    """Belongs to one event loop. `place`: the server's place for bundles. `access`: who may call."""
 
-    def __init__(self, place: Path, settings: Settings, authorise: Authorise = anybody) -> None:
+    def __init__(self, place: Path, settings: Settings, access: Access) -> None:
         """Raises StoreError."""
-        self._settings, self._authorise = settings, authorise
+        self._settings, self._access = settings, access
         self._log = structlog.get_logger().bind()
         self._bundles = BundleControl(place, settings.state_dir)
         self._rules = RuleBook(settings.state_dir)
@@ -67,14 +62,16 @@ class AdminServicer:
             deadline = time.monotonic() + (_DEFAULT_S if remaining is None else max(0.0, remaining - _WAY_BACK_S))
             begun = time.monotonic()
             try:
-                self._authorise(context.invocation_metadata() or ())
-                reply = await asyncio.to_thread(answer, parse(kind, raw), deadline)
+                caller = self._access.check(context.invocation_metadata(), Scope.ADMIN)
+                with caller.quota:
+                    reply = await asyncio.to_thread(answer, parse(kind, raw), deadline)
             except Exception as error:
                 status = to_status(error)
                 fields = {} if status.error_id is None else error_fields(error, self._settings.log_texts)
                 self._log.warning("admin", method=method, code=status.code.name, error_id=status.error_id, **fields)
                 await context.abort(status.code, status.message)
-            self._log.info("admin", method=method, code="OK", us=int((time.monotonic() - begun) * 1e6))
+            took_us = int((time.monotonic() - begun) * 1e6)
+            self._log.info("admin", method=method, client=caller.name, code="OK", us=took_us)
             return reply.SerializeToString()
 
         return grpc.unary_unary_rpc_method_handler(handle)

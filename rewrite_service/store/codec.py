@@ -1,4 +1,4 @@
-"""A stored turn to bytes and back: one format byte, then a JSON array in the order below.
+"""What is stored to bytes and back: one format byte, then a JSON array in the order below.
 
 Arrays rather than objects, because a user's turns are all decoded when the user comes back: names would double the
 bytes and the time. A new field goes to the end under a new format byte; old formats stay readable.
@@ -7,8 +7,9 @@ bytes and the time. A new field goes to the end under a new format byte; old for
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, replace
+from typing import Any, TypeVar
 
 import orjson
 
@@ -22,7 +23,12 @@ from retriever.interaction import (
     Outcome,
     Request,
 )
+from retriever.preference import Preference
 from rewrite_service.errors import StoreError
+from rewrite_service.store.base import TurnFeedback, UserRecord, merged
+from rewrite_service.store.usefulness import rank
+
+T = TypeVar("T")
 
 FORMAT = b"\x01"
 
@@ -33,6 +39,41 @@ class StoredTurn:
 
     interaction: Interaction
     rewritten_query: str | None = None
+
+    def amended(self, late: TurnFeedback) -> StoredTurn:
+        """The turn with feedback that came after it."""
+        interaction = replace(self.interaction, feedback=merged(self.interaction.feedback, late.feedback))
+        return StoredTurn(
+            interaction, self.rewritten_query if late.rewritten_query is None else late.rewritten_query
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUser:
+    """What a store holds of a user, as it is kept; see `UserRecord` for the meaning. `turns`: in any order.
+    `max_turns`: no more of them count."""
+
+    revision: int
+    turns: tuple[bytes, ...]
+    preferences: tuple[bytes, ...]
+    forgotten_ms: int | None
+    max_turns: int
+
+    def record(self) -> UserRecord:
+        """Decoded: some 10 microseconds a turn. Raises `StoreError` where it cannot be read."""
+        turns = [decode(row) for row in self.turns]
+        if len(turns) > self.max_turns:  # the limit was lowered, and nothing written since
+            newest_ms = max(turn.interaction.request.timestamp_ms for turn in turns)
+            turns = sorted(turns, key=lambda turn: rank(turn.interaction, newest_ms))[-self.max_turns:]
+        turns.sort(key=lambda turn: (turn.interaction.request.timestamp_ms, turn.interaction.request.interaction_id))
+        preferences = sorted(map(decode_preference, self.preferences), key=lambda p: (p.taught_ms, p.preference_id))
+        return UserRecord(
+            self.revision,
+            tuple(turn.interaction for turn in turns),
+            {t.interaction.request.interaction_id: t.rewritten_query for t in turns if t.rewritten_query is not None},
+            tuple(preferences),
+            self.forgotten_ms,
+        )
 
 
 def encode(turn: StoredTurn) -> bytes:
@@ -62,21 +103,39 @@ def encode(turn: StoredTurn) -> bytes:
         [feedback.barge_in, feedback.explicit, feedback.dwell_s],
         turn.rewritten_query,
     ]
-    try:
-        return FORMAT + orjson.dumps(row)
-    except orjson.JSONEncodeError:  # a lone surrogate, which UTF-8 cannot hold but an escape can
-        return FORMAT + json.dumps(row).encode("ascii")
+    return _dumps(row)
 
 
 def decode(data: bytes) -> StoredTurn:
     """The inverse of `encode`, for every format there has been. Raises `StoreError` where it is none of them."""
+    return _decoded(data, "turn", _turn)
+
+
+def encode_preference(preference: Preference) -> bytes:
+    """The bytes of a preference, in the newest format."""
+    return _dumps(list(astuple(preference)))
+
+
+def decode_preference(data: bytes) -> Preference:
+    """The inverse of `encode_preference`. Raises `StoreError` where the format is unknown."""
+    return _decoded(data, "preference", lambda row: Preference(*row))
+
+
+def _decoded(data: bytes, what: str, made: Callable[[list[Any]], T]) -> T:
     if data[:1] != FORMAT:
-        raise StoreError(f"a stored turn is of the unknown format {data[:1].hex() or '(empty)'}")
+        raise StoreError(f"a stored {what} is of the unknown format {data[:1].hex() or '(empty)'}")
     try:
-        return _turn(_loads(data[1:]))
+        return made(_loads(data[1:]))
     except (ValueError, TypeError, KeyError) as error:
-        # The cause would quote the turn, and a turn is its user's own.
-        raise StoreError(f"a stored turn cannot be read ({type(error).__name__})") from None
+        # The cause would quote the row, and a row is its user's own.
+        raise StoreError(f"a stored {what} cannot be read ({type(error).__name__})") from None
+
+
+def _dumps(row: list[Any]) -> bytes:
+    try:
+        return FORMAT + orjson.dumps(row)
+    except orjson.JSONEncodeError:  # a lone surrogate, which UTF-8 cannot hold but an escape can
+        return FORMAT + json.dumps(row).encode("ascii")
 
 
 def _loads(data: bytes) -> Any:

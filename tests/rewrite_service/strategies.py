@@ -14,6 +14,7 @@ from retriever.interaction import (
     Outcome,
     Request,
 )
+from rewrite_service.access.tenants import inner_id
 
 SENDABLE = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 """Texts that protobuf can carry."""
@@ -22,6 +23,8 @@ ANY_TEXT = st.text(st.characters(), max_size=30)
 """Texts a log may hold, lone surrogates included."""
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128).filter(lambda text: text.strip())
+users = st.builds(inner_id, st.sampled_from(["", "acme", "a-b.c"]), ids)
+"""Ids of users as they are inside."""
 stamps = st.integers(1, 4_102_444_799_999)
 feedbacks = st.builds(
     Feedback, st.booleans(), st.none() | st.sampled_from(Explicit), st.none() | st.floats(0, 1e9, allow_nan=False)
@@ -35,7 +38,7 @@ def contexts(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Context]:
 
 def requests(
     texts: st.SearchStrategy[str],
-    users: st.SearchStrategy[str] = ids,
+    users: st.SearchStrategy[str] = users,
     names: st.SearchStrategy[str] = ids,
     at: st.SearchStrategy[int] = stamps,
 ) -> st.SearchStrategy[Request]:

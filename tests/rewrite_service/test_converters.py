@@ -9,7 +9,7 @@ import pytest
 from conftest import NOON, a_request, a_turn
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import SENDABLE, feedbacks, ids, interactions, requests
+from strategies import SENDABLE, feedbacks, ids, interactions, requests, users
 
 from mining import schema
 from retriever.interaction import Channel, Context, Feedback, Interaction, Request
@@ -34,7 +34,7 @@ def test_turn_survives_the_wire(turn: Interaction) -> None:
     assert converters.to_interaction(pb.Interaction.FromString(wire)) == turn
 
 
-@given(st.builds(TurnFeedback, ids, ids, feedbacks, st.none() | SENDABLE))
+@given(st.builds(TurnFeedback, users, ids, feedbacks, st.none() | SENDABLE))
 def test_late_feedback_survives_the_wire(late: TurnFeedback) -> None:
     wire = converters.from_turn_feedback(late).SerializeToString()
     assert converters.to_turn_feedback(pb.FeedbackEvent.FromString(wire)) == late

@@ -31,7 +31,7 @@ class Made:
         self.store_s = self.encoder_s = 0.0
         self.broken = False
         self.store = EmbeddedStore(place)
-        for name in ("turns", "rewrites", "revision"):
+        for name in ("fetch", "user", "revision"):
             setattr(self.store, name, self._slowed(getattr(self.store, name), "store_s"))
         encoder = self.bundle.knowledge.meaning._encoder
         encoder.encode = self._slowed(encoder.encode, "encoder_s")
@@ -131,3 +131,13 @@ def test_a_pipeline_whose_place_was_taken_ends_what_it_has_begun(made: Made, req
     made.pipeline._costs.observe("load", 10.0)  # so that the user is left for later
     decision = made.ask(replace(requests[0], user_id="somebody it has not met"))
     assert "personal" in decision.skipped and decision.reason is not Reason.INTERNAL_ERROR
+
+
+def test_the_store_is_asked_once_and_its_time_is_told(made: Made, requests: list[Request]) -> None:
+    pipeline = Pipeline(made.bundle, made.store, decision_cache_bytes=1 << 20)
+    made.store_s = 0.2
+    request = replace(requests[-1], interaction_id="new", timestamp_ms=requests[-1].timestamp_ms + 3600_000)
+    decisions = [pipeline.rewrite(request) for _ in range(2)]
+    assert 200_000 <= decisions[0].stage_us["personal"] < 400_000
+    assert 200_000 <= decisions[1].stage_us["remembered"] < 400_000
+    pipeline._loader.shutdown()

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 from retriever.interaction import Request
 from retriever.normalise import normalise
+from rewrite_service.access.tokens import TokenEntry, add_token, digest_of, new_token
 from rewrite_service.admin import rule_book
-from rewrite_service.admin.commands import app
+from rewrite_service.admin.commands import TOKEN_VARIABLE, app
 from rewrite_service.admin.files import FOLDER
 from rewrite_service.admin.rule_book import RuleBook
 from rewrite_service.admin.rules import Rule, RuleKind, Rules
@@ -26,6 +27,7 @@ from rewrite_service.decision import Decision, Layer, Reason
 from rewrite_service.errors import StoreError
 from rewrite_service.pb import admin_pb2, admin_pb2_grpc
 from rewrite_service.pb import rewrite_pb2 as pb
+from rewrite_service.settings import SettingsError, load_settings
 
 NOW = 1_800_000_000_000
 BLOCK = Rule(RuleKind.BLOCK, "play ago", "Watch the Movie, Go!", "ann", "report 17", NOW)
@@ -238,3 +240,25 @@ def test_the_command_line_speaks_to_it(server: RunningServer, admin: admin_pb2_g
     assert server.process.pid > 0 and str(server.process.pid) in run("status").output
     gone = run("swap", "20200101T000000-000000000000")
     assert gone.exit_code == 1 and run("block", "x", "--reason", "r", "--for", "soon").exit_code == 2
+
+
+def test_where_there_are_tokens_one_for_admin_is_needed(
+    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = {scope: new_token() for scope in ("admin", "rewrite")}
+    for scope, token in tokens.items():
+        given = {"name": scope, "sha256": digest_of(token).hex(), "scopes": [scope]}
+        add_token(tmp_path / "tokens.toml", TokenEntry.model_validate(given))
+    server = launch(tokens_file=tmp_path / "tokens.toml", admin_port=0)
+    at = ["--address", next(line["admin_address"] for line in server.log() if "admin_address" in line)]
+    for token, code in ((None, "UNAUTHENTICATED"), (tokens["rewrite"], "PERMISSION_DENIED"), (tokens["admin"], None)):
+        monkeypatch.setenv(TOKEN_VARIABLE, token or "")
+        done = CliRunner().invoke(app, ["rules", *at])
+        assert (done.exit_code, code or "no rules") == (int(code is not None), code or "no rules")
+        assert (code or "no rules") in (done.output + str(done.exception))
+
+
+def test_beyond_loopback_it_needs_tls_and_tokens() -> None:
+    for given in ({}, {"tokens_file": Path("t")}, {"allow_insecure": True}):
+        with pytest.raises(SettingsError, match="admin_host: 0.0.0.0 can be reached by others"):
+            load_settings(admin_host="0.0.0.0", **given)

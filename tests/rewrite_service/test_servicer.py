@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,8 +18,10 @@ import pytest
 import structlog
 from conftest import a_request, a_turn
 
+from rewrite_service.access.door import Access
 from rewrite_service.decision import Decision, Reason
 from rewrite_service.errors import StoreError
+from rewrite_service.grpc_errors import PUSHBACK_KEY
 from rewrite_service.logs import configure_logging
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.pb import rewrite_pb2_grpc
@@ -26,6 +29,7 @@ from rewrite_service.servicer import RewriteServicer, way_back_s
 from rewrite_service.settings import Settings
 
 SECRET = "tangerine"
+REMEMBERED = "play it again"
 
 
 class FaultyPipeline:
@@ -41,6 +45,11 @@ class FaultyPipeline:
     def rewrite(self, request: Any, deadline: float | None = None, *, explain: bool = False) -> Decision:
         self.deadlines.append(deadline)
         return self._rewrite(request)
+
+    recall_s = 0.0
+
+    def remembered(self, request: Any, deadline: float | None = None) -> Decision | None:
+        return passes(request) if request.query == REMEMBERED else None
 
     def record(self, turns: Any, feedback: Any = ()) -> int:
         return self._record()
@@ -61,8 +70,10 @@ def log() -> Iterator[io.BytesIO]:
 
 
 @asynccontextmanager
-async def serving(pipeline: FaultyPipeline, **settings: Any) -> AsyncIterator[rewrite_pb2_grpc.RewriteServiceStub]:
-    servicer = RewriteServicer(Settings(**settings))
+async def serving(
+    pipeline: FaultyPipeline, access: Access | None = None, **settings: Any
+) -> AsyncIterator[rewrite_pb2_grpc.RewriteServiceStub]:
+    servicer = RewriteServicer(Settings(**settings), access)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((servicer.handlers(),))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -121,6 +132,16 @@ def test_a_call_that_cannot_be_counted_is_answered(log: io.BytesIO, monkeypatch:
     assert SECRET not in log.getvalue().decode()
 
 
+def test_a_tokens_file_without_tokens_lets_nobody_in(log: io.BytesIO) -> None:
+    """It is not the same as none: somebody has withdrawn the last one."""
+
+    async def test() -> None:
+        async with serving(FaultyPipeline(passes), Access([])) as stub:
+            assert await _code(stub.Rewrite(a_request())) is grpc.StatusCode.UNAUTHENTICATED
+
+    run(test)
+
+
 def test_a_reply_that_cannot_be_sent_is_a_pass(log: io.BytesIO) -> None:
     async def test() -> None:
         unsendable = Decision("play \ud800", Reason.CONFIDENT)
@@ -150,6 +171,68 @@ def test_a_pipeline_that_is_late_is_a_pass_in_time(log: io.BytesIO) -> None:
             assert (await stub.Rewrite(a_request(), timeout=5)).reason == pb.REASON_NO_CANDIDATES
             # What nobody waited for any more was not done: only the first and the last reached the pipeline.
             assert len(pipeline.deadlines) == 2
+
+    run(test)
+
+
+def test_three_times_what_it_bears_is_shed_at_the_door_and_over_in_a_moment(log: io.BytesIO) -> None:
+    """200 a second is what it bears. What is let in is decided, and hardly ever too late."""
+    deadline_s = 0.05
+
+    def work(request: Any) -> Decision:
+        time.sleep(0.005)
+        return passes(request)
+
+    async def test() -> None:
+        answers: list[str] = []
+
+        async def ask(stub: Any) -> None:
+            try:
+                answers.append(pb.Reason.Name((await stub.Rewrite(a_request())).reason))
+            except grpc.aio.AioRpcError as error:
+                assert int(dict(error.trailing_metadata())[PUSHBACK_KEY]) >= 0
+                answers.append(error.code().name)
+
+        async with serving(FaultyPipeline(work), default_deadline_ms=1000 * deadline_s) as stub:
+            for _ in range(20):
+                await ask(stub)
+            answers.clear()
+            begun, asked = time.monotonic(), []
+            for number in range(600):
+                asked.append(asyncio.create_task(ask(stub)))
+                await asyncio.sleep(max(0.0, begun + (number + 1) / 600 - time.monotonic()))
+            await asyncio.gather(*asked)
+            during = Counter(answers)
+            answers.clear()
+            await asyncio.sleep(2 * deadline_s)
+            for _ in range(20):
+                await ask(stub)
+            after = Counter(answers)
+        assert set(during) <= {"REASON_NO_CANDIDATES", "RESOURCE_EXHAUSTED", "REASON_OUT_OF_TIME"}
+        assert during["RESOURCE_EXHAUSTED"] > 100, during
+        assert during["REASON_NO_CANDIDATES"] > 30, during
+        assert during["REASON_OUT_OF_TIME"] < during["RESOURCE_EXHAUSTED"], during
+        assert after["REASON_NO_CANDIDATES"] > 15, after
+
+    run(test)
+
+
+def test_what_is_remembered_is_answered_when_there_is_time_for_nothing_else(log: io.BytesIO) -> None:
+    release = threading.Event()
+
+    def hangs(request: Any) -> Decision:
+        release.wait(20)
+        return passes(request)
+
+    async def test() -> None:
+        async with serving(FaultyPipeline(hangs), default_deadline_ms=100) as stub:
+            assert (await stub.Rewrite(a_request())).reason == pb.REASON_OUT_OF_TIME
+            await asyncio.sleep(0.1)  # it has hung for longer than the next has time
+            assert await _code(stub.Rewrite(a_request())) is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert (await stub.Rewrite(a_request(query=REMEMBERED))).reason == pb.REASON_NO_CANDIDATES
+            explained = pb.ExplainRequest(request=a_request(query=REMEMBERED))
+            assert await _code(stub.Explain(explained, timeout=0.1)) is not grpc.StatusCode.OK
+            release.set()
 
     run(test)
 

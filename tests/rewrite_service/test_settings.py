@@ -82,3 +82,22 @@ def test_unknown_and_bad_arguments_are_refused() -> None:
         load_settings(prot=1)
     with pytest.raises(SettingsError, match="as given"):
         load_settings(port=-1)
+
+
+def test_the_address_of_redis_is_asked_for_and_never_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="needs its address"):
+        load_settings(store="redis")
+    settings = load_settings(store="redis", redis_url="rediss://me:hush-hush@host/0")
+    assert settings.redis_url.get_secret_value().endswith("@host/0") and "hush" not in repr(settings)
+    config = tmp_path / "settings.toml"
+    config.write_text('redis_url = ["redis://me:hush-hush@host"]\n')
+    for options, environment in (
+        ({"redis_url": "hush-hush"}, None),
+        ({"config": config}, None),
+        ({}, "http://me:hush-hush@host"),
+    ):
+        if environment is not None:
+            monkeypatch.setenv("QUERY_REWRITE_REDIS_URL", environment)
+        with pytest.raises(SettingsError, match="redis_url") as raised:
+            load_settings(**options)
+        assert "hush" not in str(raised.value)

@@ -1,0 +1,322 @@
+"""The Redis store on real servers: the contract of all stores, on one server and on a cluster, and what is Redis's own:
+keys, times to live, round trips, durability, faults."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from redis.crc import key_slot
+from store_contract import StoreContract, taught, turn, turns_of
+from structlog.testing import capture_logs
+
+from benchmarks.chaos.redis_server import RedisServer, redis_cluster, redis_server
+from retriever.interaction import Explicit, Feedback, Request
+from rewrite_service.bundle import encoder_of, open_bundle
+from rewrite_service.errors import StoreError
+from rewrite_service.pipeline import Pipeline
+from rewrite_service.store import Store, TurnFeedback, UserRecord, user_key
+from rewrite_service.store.redis_check import warnings_of
+from rewrite_service.store.redis_store import RedisStore
+
+PATIENT = {"read_timeout_s": 2.0, "write_timeout_s": 5.0, "connect_timeout_s": 2.0}
+"""For tests that are about something else than time."""
+IMPATIENT = {"read_timeout_s": 0.05, "write_timeout_s": 0.1, "probe_every_s": 0.02}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server("--appendfsync", "everysec") as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[list[RedisServer]]:
+    with redis_cluster("--appendfsync", "everysec") as servers:
+        yield servers
+
+
+@contextmanager
+def emptied(servers: list[RedisServer], **options: object) -> Iterator[RedisStore]:
+    for server in servers:
+        with server.client() as client:
+            client.flushall()
+    store = RedisStore(servers[0].url, **(PATIENT | options))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+class TestContract(StoreContract):
+    examples = 40
+
+    @pytest.fixture(autouse=True)
+    def _server(self, server: RedisServer) -> None:
+        type(self).servers = [server]
+
+    def opened(self, max_turns: int = 2000, max_bytes: int = 1 << 20, max_count_rows: int = 1000):
+        bounds = {"max_turns_per_user": max_turns, "max_bytes_per_user": max_bytes, "max_count_rows": max_count_rows}
+        return emptied(self.servers, **bounds, cluster=len(self.servers) > 1)
+
+
+class TestContractOnACluster(TestContract):
+    examples = 15
+
+    @pytest.fixture(autouse=True)
+    def _server(self, cluster: list[RedisServer]) -> None:
+        type(self).servers = cluster
+
+
+def filled(store: Store) -> None:
+    store.append([turn("ada", "i-1", query="a secret"), turn("bob", "i-2")])
+    store.amend([TurnFeedback("ada", "i-1", Feedback(True))])
+    store.put_preference("ada", taught())
+    store.put_preference("eve", taught())
+    store.remove_preference("eve", "p-1")
+    store.forget("cleo", 5)
+    store.add_counts("pairs", {b"k": (1,)})
+
+
+def test_every_key_lives_for_a_time_and_a_users_keys_share_a_slot(server: RedisServer) -> None:
+    with emptied([server], ttl_s=3600) as store, server.client() as client:
+        filled(store)
+        keys = list(client.scan_iter())
+        assert len(keys) >= 7
+        assert all(0 < client.pttl(key) <= 3_600_000 for key in keys if not key.endswith(b":gone"))
+        assert all(client.pttl(key) > 3_600_000 for key in keys if key.endswith(b":gone"))
+        assert not any(name in key for key in keys for name in (b"ada", b"bob", b"eve", b"cleo"))
+        tags = {key.split(b":")[1] for key in keys if key.startswith(b"qr1:{")}
+        for tag in tags:
+            assert len({key_slot(key) for key in keys if tag in key}) == 1
+
+
+def test_what_is_forgotten_is_in_no_key(server: RedisServer) -> None:
+    with emptied([server]) as store, server.client() as client:
+        filled(store)
+        store.forget("ada", 10_000)
+        for key in client.scan_iter():
+            assert b"secret" not in client.dump(key) and b"warriors" not in client.dump(key)
+
+
+def test_a_store_that_was_emptied_gives_no_revision_twice(server: RedisServer) -> None:
+    with emptied([server]) as store, server.client() as client:
+        seen = []
+        for _ in range(3):
+            store.append([turn()])
+            seen.append(store.revision("ada"))
+            client.flushall()
+            assert store.revision("ada") == 0 and store.user("ada") == UserRecord()
+        assert seen == sorted(set(seen))
+
+
+def test_feedback_that_comes_at_once_is_all_merged(server: RedisServer) -> None:
+    with emptied([server]) as store, ThreadPoolExecutor(4) as pool:
+        store.append([turn(name=f"i-{n}") for n in range(5)])
+        late = [
+            TurnFeedback("ada", f"i-{n}", feedback)
+            for n in range(5)
+            for feedback in (Feedback(True), Feedback(explicit=Explicit.YES), Feedback(dwell_s=3.0))
+        ]
+        assert sum(pool.map(lambda one: store.amend([one]), late)) == 15
+        assert {kept.feedback for kept in turns_of(store, "ada")} == {Feedback(True, Explicit.YES, 3.0)}
+
+
+def test_what_was_acknowledged_outlives_kill_minus_nine() -> None:
+    with redis_server() as server:
+        store = RedisStore(server.url, **PATIENT)
+        store.append([turn(name=f"i-{n}", at=n + 1) for n in range(50)])
+        server.kill()
+        for call in (lambda: store.user("ada"), lambda: store.revision("ada"), lambda: store.append([turn()])):
+            with pytest.raises(StoreError):
+                call()
+        server.start()
+        end = time.monotonic() + 10
+        while True:
+            try:
+                assert len(turns_of(store, "ada")) == 50
+                break
+            except StoreError:
+                assert time.monotonic() < end
+                time.sleep(0.02)
+        store.close()
+
+
+def test_a_frozen_redis_is_waited_for_a_few_times_and_then_not_at_all(server: RedisServer) -> None:
+    with emptied([server], **IMPATIENT) as store:
+        store.append([turn()])
+        store.user("ada")
+        server.freeze()
+        try:
+            taken = []
+            for _ in range(50):
+                began = time.perf_counter()
+                with pytest.raises(StoreError):
+                    store.user("ada")
+                taken.append(time.perf_counter() - began)
+            assert sum(second > 0.02 for second in taken) <= 3, "three fail, the others are not tried"
+            assert sorted(taken)[25] < 0.002
+        finally:
+            server.thaw()
+        end = time.monotonic() + 10
+        while True:  # by itself
+            try:
+                assert turns_of(store, "ada") == [turn()]
+                break
+            except StoreError:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+
+
+def test_one_ill_node_costs_the_users_of_others_nothing(cluster: list[RedisServer]) -> None:
+    with emptied(cluster, cluster=True, **IMPATIENT) as store:
+        users = [f"user-{n}" for n in range(30)]
+        store.append([turn(user) for user in users])
+        with cluster[0].client() as client:
+            kept_by_ill = {key.decode() for key in client.scan_iter("*:user")}
+        ill = [user for user in users if f"qr1:{{{user_key(user).hex()}}}:user" in kept_by_ill]
+        well = [user for user in users if user not in ill]
+        assert len(ill) > 3 and len(well) > 3
+        cluster[0].freeze()
+        try:
+            for user in [*ill[:4], *well, *ill, *well]:
+                if user in ill:
+                    with pytest.raises(StoreError):
+                        store.user(user)
+                else:
+                    assert turns_of(store, user) == [turn(user)]
+        finally:
+            cluster[0].thaw()
+
+
+def test_a_redis_that_is_not_there_yet_is_found_when_it_comes() -> None:
+    with redis_server() as server:
+        server.kill()
+        with capture_logs() as logs:
+            store = RedisStore(server.url, **IMPATIENT)
+        assert "cannot be reached" in str(logs)
+        with pytest.raises(StoreError):
+            store.user("ada")
+        server.start()
+        end = time.monotonic() + 10
+        while True:
+            try:
+                store.append([turn()])
+                assert turns_of(store, "ada") == [turn()]
+                break
+            except StoreError:
+                assert time.monotonic() < end
+                time.sleep(0.02)
+        store.close()
+
+
+def test_a_redis_that_cannot_be_used_is_an_error_that_tells_no_password(
+    server: RedisServer, cluster: list[RedisServer]
+) -> None:
+    url = f"redis://somebody:hush-hush@127.0.0.1:{server.port}"
+    for wrong, said, options in (
+        (url, "password or user", {}),
+        (cluster[0].url, "set redis_cluster", {}),
+        (server.url, "is redis_cluster right", {"cluster": True}),
+    ):
+        with capture_logs() as logs, pytest.raises(StoreError, match=said) as raised:
+            RedisStore(wrong, **PATIENT, **options)
+        assert "hush" not in str(raised.value) + str(logs)
+        assert raised.value.__cause__ is None
+
+
+def test_the_operator_hears_what_may_be_lost(server: RedisServer) -> None:
+    def said(**settings: str) -> str:
+        with server.client() as client:
+            before = client.config_get(*(name.replace("_", "-") for name in settings))
+            for name, value in settings.items():
+                client.config_set(name.replace("_", "-"), value)
+            found = " ".join(warnings_of(client))
+            for name, value in before.items():
+                client.config_set(name, value)
+        return found
+
+    assert said(appendfsync="always", maxmemory_policy="noeviction") == ""
+    assert "last second" in said(appendfsync="everysec")
+    assert "users may be dropped" in said(appendfsync="always", maxmemory_policy="allkeys-lru")
+    assert "appendonly is off" in said(appendonly="no")
+
+
+def test_a_request_is_one_round_trip(server: RedisServer, bundle_dir: Path) -> None:
+    """Whether nothing is known of the user, or something that is current, or something that is not."""
+    bundle = open_bundle(bundle_dir, encoder_of(bundle_dir), 1 << 24)
+    with emptied([server]) as store:
+        pipeline = Pipeline(bundle, store, decision_cache_bytes=1 << 20)
+        ask = lambda n, text: pipeline.rewrite(Request(f"q-{n}", "ada", 10_000 + n, text))  # noqa: E731
+        ask(0, "play jazz")  # connects, and tells Redis the script
+        with server.client() as client, client.monitor() as monitor:
+            steps = [
+                lambda: ask(1, "play jazz"),
+                lambda: ask(2, "a text that nobody has said"),
+                lambda: pipeline.record([turn()]),
+                lambda: ask(3, "play jazz"),
+                lambda: pipeline.rewrite(Request("q", "a stranger", 1, "play jazz")),
+            ]
+            counts = []
+            for step in steps:
+                step()
+                with server.client() as other:
+                    other.echo("step done")
+                seen = []
+                while "step done" not in (command := monitor.next_command())["command"]:
+                    if command["client_type"] != "lua" and not command["command"].startswith(("CLIENT", "HELLO")):
+                        seen.append(command["command"].split()[0])
+                counts.append(seen)
+        again = {"EVAL"} if counts[2] == ["EVALSHA", "EVAL"] else set()
+        assert [[name for name in seen if name not in again] for seen in counts] == [["EVALSHA"]] * 5
+        pipeline._loader.shutdown()
+
+
+def test_what_one_server_records_makes_stale_what_another_remembers(server: RedisServer, bundle_dir: Path) -> None:
+    bundle = open_bundle(bundle_dir, encoder_of(bundle_dir), 1 << 24)
+    with emptied([server]) as store, emptied([server]) as others:
+        one, other = (Pipeline(bundle, each, decision_cache_bytes=1 << 20) for each in (store, others))
+        ask = lambda: other.rewrite(Request("q", "dora", 10_000, "play jazz"))  # noqa: E731
+        ask()
+        assert "remembered" in ask().stage_us
+        for change in (
+            lambda: one.record([turn("dora")]),
+            lambda: one.record([], [TurnFeedback("dora", "i-1", Feedback(True))]),
+            lambda: store.put_preference("dora", taught()),
+            lambda: store.forget("dora", 5_000),
+        ):
+            change()
+            assert "remembered" not in ask().stage_us and "remembered" in ask().stage_us
+        for pipeline in (one, other):
+            pipeline._loader.shutdown()
+
+
+def test_a_failed_read_is_not_taken_for_a_stranger(bundle_dir: Path) -> None:
+    """Nothing that was decided without the user's rows is remembered, and the user is whole again once Redis is."""
+    bundle = open_bundle(bundle_dir, encoder_of(bundle_dir), 1 << 24)
+    with redis_server() as server:
+        store = RedisStore(server.url, **PATIENT, probe_every_s=0.02)
+        pipeline = Pipeline(bundle, store, decision_cache_bytes=1 << 20)
+        ask = lambda: pipeline.rewrite(Request("q", "cleo", int(time.time() * 1000), "play ago"))  # noqa: E731
+        whole = ask()
+        assert "personal" not in whole.skipped
+        server.kill()
+        without = ask()
+        assert "personal" in without.skipped
+        assert pipeline.cache_figures()["decisions"]["hits"] == 0
+        server.start()
+        end = time.monotonic() + 10
+        while "personal" in (again := ask()).skipped:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        assert (again.text, again.reason) == (whole.text, whole.reason)
+        pipeline.close()
+
+
+def test_the_client_library_is_the_fast_one() -> None:
+    assert redis.utils.HIREDIS_AVAILABLE
