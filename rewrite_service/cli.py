@@ -30,6 +30,7 @@ _console = Console()
 # Heavy libraries are imported inside the commands, so that --help answers at once.
 
 INTERRUPTED = 130
+_EXPECTED = ("requests", "failed", "rewrites", "wins", "losses", "missed", "needless", "wins_per_harm", "reduction")
 
 
 def _layers(text: str) -> frozenset[Layer]:
@@ -87,25 +88,13 @@ def build(
     if result.malformed:
         _console.print(f"{result.malformed} malformed lines set aside in {result.quarantine}")
     table = Table("", "held-out days (expected)", box=None)
-    for name in (
-        "requests",
-        "failed",
-        "rewrites",
-        "wins",
-        "losses",
-        "missed",
-        "needless",
-        "wins_per_harm",
-        "reduction",
-    ):
+    for name in _EXPECTED:
         table.add_row(name, f"{report[name]:g}")
     table.add_row("threshold, least win, margin", f"{policy.threshold:.3f}, {policy.least_win:g}, {policy.margin:g}")
     _console.print(table)
     _console.print(f"bundle {result.version} from {result.turns} turns in {out}")
     if not report["rewrites"]:
-        _console.print(
-            f"note: no threshold keeps {settings.wins_per_harm:g} wins to a harm; this bundle never rewrites"
-        )
+        _console.print(f"note: no threshold keeps {settings.wins_per_harm:g} wins to a harm; it never rewrites")
 
 
 @app.command()

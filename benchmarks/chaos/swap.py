@@ -28,9 +28,9 @@ from retriever.interaction import Request
 from rewrite_service.bundle import read_manifest
 from rewrite_service.converters import from_request
 from rewrite_service.loadtest import percentile, read_requests
+from rewrite_service.opening import open_pipeline
 from rewrite_service.pb import admin_pb2, admin_pb2_grpc
 from rewrite_service.pb import rewrite_pb2 as pb
-from rewrite_service.pipeline import open_pipeline
 from rewrite_service.settings import Settings
 
 SWAPS, RATE, PAUSE_S = 8, 40.0, 3.0

@@ -59,7 +59,7 @@ class Swapper:
         """The pipeline to begin with: of the bundle that is wanted, or where that cannot be used, of the one in its
         place, or of the newest that is kept. A process that is started anew beside a bundle that the others refused
         serves what they serve. Raises BundleError where none can be used, StoreError."""
-        from rewrite_service.pipeline import open_pipeline
+        from rewrite_service.opening import open_pipeline
 
         state_dir = self._settings.state_dir
         self._seen = self._stamps()
@@ -175,7 +175,7 @@ class Swapper:
     def _ready(self, path: Path, version: str) -> Pipeline:
         """The pipeline for the bundle, made in pieces: after each this thread sleeps for as long as it worked, so that
         requests wait for it seldom and never long."""
-        from rewrite_service.pipeline import open_pipeline
+        from rewrite_service.opening import open_pipeline
 
         worked_since = time.monotonic()
 

@@ -259,6 +259,6 @@ def test_where_there_are_tokens_one_for_admin_is_needed(
 
 
 def test_beyond_loopback_it_needs_tls_and_tokens() -> None:
-    for given in ({}, {"tokens_file": Path("t")}, {"allow_insecure": True}):
-        with pytest.raises(SettingsError, match="admin_host: 0.0.0.0 can be reached by others"):
-            load_settings(admin_host="0.0.0.0", **given)
+    for more in ({}, {"tokens_file": Path("t")}, {"allow_insecure": True}):
+        with pytest.raises(SettingsError, match=r"admin_host: 0\.0\.0\.0 can be reached by others"):
+            load_settings(admin_host="0.0.0.0", **more)
