@@ -87,6 +87,9 @@ bench-native-parts: $(MANIFEST) ## An uncached request beside its native parts
 bench-metrics: $(MANIFEST) ## What counting for Prometheus costs a request
 	$(BIN)/python -m benchmarks.serving.metrics_cost $(BUNDLE) $(LOG)
 
+bench-start: $(MANIFEST) ## What a server does until it serves
+	$(BIN)/python -m benchmarks.serving.start $(BUNDLE)
+
 bench-slow-parts: $(MANIFEST) ## Whether the deadline is kept with a slow store and a slow encoder
 	$(BIN)/python -m benchmarks.serving.slow_parts $(BUNDLE) $(LOG)
 
@@ -105,7 +108,7 @@ bench-stores: $(TEST_READY) $(LOG) ## What the embedded store and Redis cost, si
 bench-growth: $(MANIFEST) ## Ten thousand to a million texts and users (hours; TEXTS=, USERS= for less)
 	$(BIN)/python -m benchmarks.serving.growth $(BUNDLE) --texts $(TEXTS) --users $(USERS)
 
-bench-serving: bench-capacity bench-echo bench-native-parts bench-metrics bench-slow-parts bench-workers bench-replacement bench-growth ## All tables of docs/performance.md
+bench-serving: bench-capacity bench-echo bench-native-parts bench-start bench-metrics bench-slow-parts bench-workers bench-replacement bench-growth ## All tables of docs/performance.md
 
 bench-chaos: $(TEST_READY) $(MANIFEST) ## All that is done to the service on purpose, to benchmarks/results/chaos.json (15 minutes)
 	$(BIN)/python -m benchmarks.chaos.all $(BUNDLE) $(LOG)

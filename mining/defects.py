@@ -58,7 +58,7 @@ class TurnEvidence:
         return self.defect >= FAILED
 
 
-def _own_signals(turn: Interaction) -> set[Signal]:
+def _own_signals(turn: Interaction) -> frozenset[Signal]:
     out: set[Signal] = set()
     if turn.outcome is Outcome.NO_MATCH or (turn.outcome is Outcome.OK and turn.interpretation is None):
         out.add(Signal.NO_MATCH)
@@ -70,7 +70,7 @@ def _own_signals(turn: Interaction) -> set[Signal]:
         out.add(Signal.EXPLICIT_YES)
     if turn.feedback.barge_in:
         out.add(Signal.BARGE_IN)
-    return out
+    return frozenset(out)
 
 
 def _gap_ms(a: Interaction, b: Interaction) -> int:
@@ -83,10 +83,46 @@ def assess(turns: Sequence[Interaction], reactions: Reactions = PUBLISHED) -> li
     `reactions`: what the users of this assistant do after right and wrong answers. Judged twice: what the user's other
     turns with the same answer came to tells what to expect of this one, since whoever is misheard is misheard again.
     """
-    habits = _habitual_repairs(turns)
-    first = _assess_all(turns, habits, reactions, {})
+    course = _Course(turns, reactions)
+    first = _assess_all(course, {})
     expected = _own_record(turns, first, reactions)
-    return _assess_all(turns, habits, reactions, expected) if expected else first
+    return _assess_all(course, expected) if expected else first
+
+
+class _Course:
+    """One user's turns, with what does not hang on how they are judged: found once, though they are judged twice.
+
+    `texts`: of each turn, in normal form. `signals`: what a turn itself shows. `spans`: the sessions. `habits`: see
+    `_habitual_repairs`.
+    """
+
+    def __init__(self, turns: Sequence[Interaction], reactions: Reactions) -> None:
+        self.turns, self.reactions = turns, reactions
+        self.texts = [normalise(turn.request.query) for turn in turns]
+        self.signals = [_own_signals(turn) for turn in turns]
+        self.spans = list(sessions(turns))
+        self.habits = _habitual_repairs(turns)
+        self._pursued: dict[tuple[int, int], tuple[bool, bool]] = {}
+        self._shown: dict[tuple[int, After], Signals] = {}
+
+    def shown(self, i: int, after: After) -> Signals:
+        """What was seen of turn `i`, which was answered, if the user did `after` next."""
+        known = self._shown.get((i, after))
+        if known is None:
+            known = self._shown[i, after] = Signals.of_turn(self.turns[i], after)
+        return known
+
+    def pursued(self, i: int, k: int, start: int) -> tuple[bool, bool]:
+        """Whether turn `k` pursues the goal of turn `i` of the session from `start` on, and whether it plainly does:
+        also where other turns came between that do not."""
+        known = self._pursued.get((i, k))
+        if known is None:
+            turns = self.turns
+            context = next((turns[j] for j in range(i - 1, start - 1, -1) if turns[j].interpretation is not None), None)
+            pause_s = _gap_ms(turns[k - 1], turns[k]) / 1000
+            same = same_goal(turns[i], turns[k], context, pause_s, self.reactions.pursuit)
+            known = self._pursued[i, k] = same, same and still_pursued(turns[i], turns[k])
+        return known
 
 
 _SOME = 1.0
@@ -116,14 +152,12 @@ def _answered(turn: Interaction) -> bool:
     return turn.interpretation is not None and turn.outcome is Outcome.OK
 
 
-def _assess_all(
-    turns: Sequence[Interaction], habits: set[tuple[str, str]], reactions: Reactions, expected: Mapping[int, float]
-) -> list[TurnEvidence]:
+def _assess_all(course: _Course, expected: Mapping[int, float]) -> list[TurnEvidence]:
     """`expected`: by index of a turn, where its user's record tells what to expect of it."""
-    out: list[TurnEvidence | None] = [None] * len(turns)
-    for span in sessions(turns):
+    out: list[TurnEvidence | None] = [None] * len(course.turns)
+    for span in course.spans:
         for i in reversed(span):  # backwards, so that a repair is judged before what it repairs
-            out[i] = _assess_one(turns, out, i, span, habits, reactions, expected.get(i))
+            out[i] = _assess_one(course, out, i, span, expected.get(i))
     return [e for e in out if e is not None]
 
 
@@ -176,46 +210,36 @@ def _habitual_repairs(turns: Sequence[Interaction]) -> set[tuple[str, str]]:
 
 
 def _assess_one(
-    turns: Sequence[Interaction],
-    done: Sequence[TurnEvidence | None],
-    i: int,
-    span: range,
-    habits: set[tuple[str, str]],
-    reactions: Reactions,
-    expected: float | None,
+    course: _Course, done: Sequence[TurnEvidence | None], i: int, span: range, expected: float | None
 ) -> TurnEvidence:
-    turn = turns[i]
-    signals = _own_signals(turn)
-    context = next((turns[k] for k in range(i - 1, span.start - 1, -1) if turns[k].interpretation is not None), None)
+    turns, texts = course.turns, course.texts
+    turn, signals = turns[i], course.signals[i]
     goal = None
     for k in range(i + 1, min(span.stop, i + 6)):
         if _gap_ms(turns[k - 1], turns[k]) > REPHRASE_WINDOW_MS:
             break
         later = done[k]
         assert later is not None
-        texts = normalise(turn.request.query), normalise(turns[k].request.query)
-        again = texts[0] == texts[1]
+        again = texts[i] == texts[k]
         if k == i + 1 and again and turns[k].interpretation == turn.interpretation:
-            signals.add(Signal.REPEATED)
-        # The turns between, if any, must be attempts at the same.
-        direct = all(done[j].goal == k for j in range(i + 1, k))  # type: ignore[union-attr]
-        pause_s = _gap_ms(turns[k - 1], turns[k]) / 1000
-        pursued = same_goal(turn, turns[k], context, pause_s, reactions.pursuit)
-        pursued = pursued and (direct or still_pursued(turn, turns[k]))
-        if not later.failed and (texts in habits or pursued):
-            goal = k
-            break
+            signals = signals | {Signal.REPEATED}
+        if not later.failed:
+            # The turns between, if any, must be attempts at the same.
+            direct = all(done[j].goal == k for j in range(i + 1, k))  # type: ignore[union-attr]
+            if (texts[i], texts[k]) in course.habits or course.pursued(i, k, span.start)[0 if direct else 1]:
+                goal = k
+                break
         if again and later.goal is not None:  # the same words, repaired further on
             goal = later.goal
             break
     if goal is not None and Signal.EXPLICIT_YES not in signals:
-        signals.add(Signal.REPHRASED)
+        signals = signals | {Signal.REPHRASED}
         if turns[goal].request.channel is not Channel.VOICE and turn.request.channel is Channel.VOICE:
-            signals.add(Signal.APP_FOLLOW_UP)
+            signals = signals | {Signal.APP_FOLLOW_UP}
     defect = 1.0
     if _answered(turn):
-        defect = reactions.failed(Signals.of_turn(turn, _after(signals)), expected)
-    return TurnEvidence(frozenset(signals), defect, goal if defect >= FAILED else None)
+        defect = course.reactions.failed(course.shown(i, _after(signals)), expected)
+    return TurnEvidence(signals, defect, goal if defect >= FAILED else None)
 
 
 def _after(signals: Set[Signal]) -> After:

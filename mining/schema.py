@@ -156,6 +156,42 @@ def parse_interaction(record: Mapping[str, Any]) -> Interaction:
     )
 
 
+_CHANNELS = {channel.value: channel for channel in Channel}
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_EXPLICITS = {None: None} | {explicit.value: explicit for explicit in Explicit}
+
+
+def from_record(record: Mapping[str, Any]) -> Interaction:
+    """The turn of a record that `to_record` has made: as `parse_interaction`, but nothing is checked, which costs a
+    third of the time. Raises KeyError or TypeError where it is another's."""
+    context, made, feedback = record["context"], record["interpretation"], record["feedback"]
+    location = context["location"]
+    return Interaction(
+        Request(
+            record["interaction_id"],
+            record["user_id"],
+            record["timestamp_ms"],
+            record["query"],
+            _CHANNELS[record["channel"]],
+            tuple(record["alternatives"]),
+            record["asr_confidence"],
+            Context(
+                context["device_id"],
+                context["device_type"],
+                context["has_screen"],
+                context["room"],
+                context["device_state"],
+                context["locale"],
+                location["city"],
+                location["state"],
+            ),
+        ),
+        None if made is None else Interpretation(made["intent"], tuple(sorted(made["slots"].items()))),
+        _OUTCOMES[record["outcome"]],
+        Feedback(feedback["barge_in"], _EXPLICITS[feedback["explicit"]], feedback["dwell_s"]),
+    )
+
+
 def to_record(turn: Interaction) -> dict[str, Any]:
     """The inverse of `parse_interaction`: a record of the documented schema."""
     r, c, f = turn.request, turn.request.context, turn.feedback

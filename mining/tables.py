@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from mining.defects import TurnEvidence, assess
 from mining.reactions import PUBLISHED, Reactions
@@ -15,17 +16,31 @@ from retriever.evidence import Repair, TextEvidence
 from retriever.interaction import Interaction, Interpretation, Outcome
 from retriever.normalise import normalise, word_pairs
 
+T = TypeVar("T")
+
 
 @dataclass(slots=True)
 class Tables:
-    """`texts`: by normal form. `repairs`: by (source, target). `slot_values`: successes by value of any slot.
-    `word_pairs`: successes by two neighbouring words, borders included. `words`: successes by word."""
+    """`texts`: by normal form. `repairs`: by (source, target). `slot_values`: successes by value of any slot."""
 
     texts: dict[str, TextEvidence] = field(default_factory=dict)
     repairs: dict[tuple[str, str], Repair] = field(default_factory=dict)
     slot_values: Counter[str] = field(default_factory=Counter)
-    word_pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
-    words: Counter[str] = field(default_factory=Counter)
+
+    def words(self) -> Counter[str]:
+        """Successes by word."""
+        return self._served(str.split)
+
+    def word_pairs(self) -> Counter[tuple[str, str]]:
+        """Successes by two neighbouring words, borders included."""
+        return self._served(word_pairs)
+
+    def _served(self, parts: Callable[[str], Iterable[T]]) -> Counter[T]:
+        out: Counter[T] = Counter()
+        for e in self.texts.values():
+            for part in parts(e.text) if e.success_ms else ():
+                out[part] += len(e.success_ms)
+        return out
 
 
 def collect(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]]]) -> Tables:
@@ -64,8 +79,6 @@ def collect(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]
             row.last_success_ms = max(row.last_success_ms, stamp)
             row.success_ms.append(stamp)
             row.readings[screen][turn.interpretation] += 1
-            out.words.update(text.split())
-            out.word_pairs.update(word_pairs(text))
             for _, value in turn.interpretation.slots:
                 out.slot_values[normalise(value)] += 1
         for text in succeeded:

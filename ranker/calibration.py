@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +22,8 @@ class Calibration:
         """`scores`, `won` (0 to 1), `weight`: (n,). With fewer than 50 cases the scores are kept as they are."""
         if len(scores) < 50 or won.min() == won.max():
             return cls()
+        from scipy.optimize import isotonic_regression  # only now: serving fits nothing, and it takes long to import
+
         order = np.argsort(scores, kind="stable")
         s, y, w = scores[order], won[order].astype(float), weight[order].astype(float)
         fitted = isotonic_regression(y, weights=w)

@@ -7,7 +7,8 @@ learns where to send it). `ranker.feature_names` says what each one is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 
 import numpy as np
 from rapidfuzz import fuzz, process
@@ -26,16 +27,16 @@ from ranker.query_features import (
     slot_values,
 )
 from retriever.candidates import Candidate
+from retriever.completion import Completion
+from retriever.composition import Composition
 from retriever.evidence import DAY_MS, HOUR_MS, success_rate
-from retriever.normalise import normalise, word_pairs
+from retriever.global_layer import GlobalText
+from retriever.normalise import normalise
 from retriever.pronunciation import pronounce
 from retriever.sound import sound_classes, sound_key
 
-_COLUMN = {name: i for i, name in enumerate(NAMES)}
 _FIRST_CANDIDATE = len(QUERY_FEATURES)
 _SHARPNESS = 0.5
-_COSTS = {"heard_cost": 5.0, "heard_values_cost": 5.0}
-"""Features of which less is better, and what counts as much."""
 
 
 def features(x: FeatureInput, of_query: np.ndarray | None = None) -> np.ndarray:
@@ -47,134 +48,136 @@ def features(x: FeatureInput, of_query: np.ndarray | None = None) -> np.ndarray:
     return out
 
 
-def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
+def _candidate_features(x: FeatureInput, alternatives: list[str]) -> list[tuple[float, ...]]:
+    """A row for each candidate: each kind of feature for all candidates, side by side."""
     texts = [c.text for c in x.candidates]
-    if x.shared is not None:
-        repairs = x.shared.repaired(x.query, texts)
-        repair_total = float(repairs[:, 0].sum())
-    else:
-        repairs, repair_total = np.zeros((len(texts), 2), np.float32), 0.0
-    known_values = [slot_values(c) for c in x.candidates]
-    values = [vs or [] for vs in known_values]
-    flat = [v for vs in values for v in vs]
-    value_counts = iter(x.shared.slot_value_counts(flat).tolist() if x.shared is not None else [NAN] * len(flat))
-    answered = {normalise(v) for _, v in x.situation.answered.slots} if x.situation.answered else set()
-    heard = set(values[0])
-    meanings = _meanings(x)
-    rarest = _rarest_pairs(x, texts)
-    ambient = situation_names(x.request)
-    unsaid = [name for name in ambient if name not in f" {x.query} "]
-    query_words, query_sound = set(x.query.split()), sound_classes(x.query)
+    values = [slot_values(c) for c in x.candidates]
     sounds = [sound_classes(text) for text in texts]
-    hearing = _hearing(x, texts, values)
-    nearest = zip(
-        _best_likeness(texts, alternatives),
-        _best_likeness(sounds, [sound_classes(a) for a in alternatives]),
+    kinds = zip(
+        x.candidates,
+        _likenesses(x.query, texts, sounds),
+        _to_alternatives(texts, sounds, alternatives),
+        _repairs(x, texts),
+        _meanings(x),
+        _hearing(x, texts, values),
+        _rarest_pairs(x, texts),
+        _values(x, values),
+        _in_situation(x, values),
         strict=True,
     )
-    query_reading = x.candidates[0].reading
-    rows = []
-    per_candidate = zip(x.candidates, sounds, known_values, values, repairs.tolist(), nearest, strict=True)
-    for c, sound, known, vs, (repaired, repair_people), (near_alternative, near_alternative_sound) in per_candidate:
-        counts = [next(value_counts) for _ in vs]
-        words = c.text.split()
-        new = [w for w in words if w not in query_words]
-        lost = [w for w in x.query.split() if w not in words]
-        personal, shared, made = c.personal, c.shared, c.composition
-        rows.append(
-            (
-                c.is_query,
-                personal is not None and personal.people > 0,
-                shared is not None,
-                c.completion is not None,
-                fuzz.ratio(x.query, c.text) / 100,
-                fuzz.token_set_ratio(x.query, c.text) / 100,
-                fuzz.partial_ratio(x.query, c.text) / 100,
-                fuzz.ratio(query_sound, sound) / 100,
-                c.meaning or NAN,
-                c.sound or NAN,
-                near_alternative,
-                near_alternative_sound,
-                c.text in alternatives,
-                len(words) - len(query_words),
-                1 - len(lost) / max(1, len(query_words)),
-                len(new) / max(1, len(words)),
-                words[:1] == x.query.split(maxsplit=1)[:1],
-                fuzz.ratio(sound_key(" ".join(lost)), sound_key(" ".join(new))) / 100 if lost and new else NAN,
-                max(sum(map(len, lost)), sum(map(len, new))),
-                *_own(x, c),
-                log1p(shared.successes) if shared else 0.0,
-                success_rate(shared.successes, shared.attempts) if shared else NAN,
-                log1p(shared.people) if shared else 0.0,
-                log1p(repaired),
-                log1p(repair_people),
-                repaired / repair_total if repair_total else NAN,
-                c.global_repair,
-                *next(meanings),
-                *next(hearing),
-                c.agreement,
-                in_situation(known, ambient),
-                next(rarest),
-                query_reading is not None and c.reading == query_reading,
-                c.reading is not None,
-                len(vs),
-                sum(v in x.personal.slot_values for v in vs) / len(vs) if vs and x.personal is not None else NAN,
-                log1p(min(counts)) if counts and x.shared is not None else NAN,
-                sum(fuzz.partial_ratio(v, x.query) for v in vs) / len(vs) / 100 if vs else NAN,
-                sum(fuzz.partial_ratio(sound_classes(v), query_sound) for v in vs) / len(vs) / 100 if vs else NAN,
-                sum(v in heard for v in vs) / len(vs) if vs and query_reading is not None else NAN,
-                sum(v in answered for v in vs) / len(vs) if vs else NAN,
-                sum(name in f" {c.text} " for name in unsaid),
-                c.text == x.situation.previous,
-                c.text in x.situation.failed_texts,
-                c.text == x.situation.answered_text,
-                x.situation.answered is not None and c.reading == x.situation.answered,
-                log1p(c.completion.support) if c.completion else 0.0,
-                c.completion.precision if c.completion else NAN,
-                c.completion.steps_back if c.completion else NAN,
-                c.completion.heard_rank if c.completion else made.heard_rank if made else NAN,
-                made is not None,
-                made.cost if made else NAN,
-                made.posterior if made else NAN,
-                fuzz.ratio(made.rest, made.fragment.text) / 100 if made else NAN,
-                log1p(made.fragment.people) if made else 0.0,
-                made is not None and made.own,
-                0.0,
-                0.0,
-                0.0,
-                0.0,
-                0.0,
-                0.0,  # filled by _leads, which needs all rows
-                len(texts),
-            )
+    query_reading, several = x.candidates[0].reading, len(texts)
+    words_of_query = x.query.split()
+    distinct = set(words_of_query)
+    return [
+        (
+            c.is_query,
+            c.personal is not None and c.personal.people > 0,
+            c.shared is not None,
+            c.completion is not None,
+            *likenesses,
+            c.meaning or NAN,
+            c.sound or NAN,
+            *to_alternatives,
+            *_words(words_of_query, distinct, c.text.split()),
+            *_own(x, c),
+            *_shared(c.shared),
+            *repairs,
+            c.global_repair,
+            *meaning,
+            *hearing,
+            c.agreement,
+            situation[0],
+            rarest_pair,
+            query_reading is not None and c.reading == query_reading,
+            c.reading is not None,
+            *of_values,
+            *situation[1:],
+            *_completed(c.completion),
+            _made_from(c),
+            *_composed(c.composition),
+            *_LEADS_TO_COME,
+            several,
         )
-    return np.array(rows, dtype=np.float32)
+        for c, likenesses, to_alternatives, repairs, meaning, hearing, rarest_pair, of_values, situation in kinds
+    ]
+
+
+def _likenesses(query: str, texts: Sequence[str], sounds: Sequence[str]) -> list[tuple[float, ...]]:
+    """Of each candidate: edit likeness to the query as a whole, by words, of the shorter to its best place in the
+    longer, by phonetic classes."""
+    scorers = (fuzz.ratio, fuzz.token_set_ratio, fuzz.partial_ratio)
+    columns = [_of_hundred(query, texts, scorer) for scorer in scorers]
+    return list(zip(*columns, _of_hundred(sound_classes(query), sounds, fuzz.ratio), strict=True))
+
+
+def _of_hundred(one: str, others: Sequence[str], scorer: Callable[..., float]) -> list[float]:
+    """Likeness of one text to each of the others, 0 to 1."""
+    return [scorer(one, other) / 100 for other in others]
+
+
+def _to_alternatives(
+    texts: Sequence[str], sounds: Sequence[str], alternatives: Sequence[str]
+) -> Iterator[tuple[float, float, bool]]:
+    """Of each candidate: best likeness to the recogniser's further hypotheses, by letters and by phonetic classes, and
+    whether it is one of them."""
+    if not alternatives:
+        return repeat((NAN, NAN, False), len(texts))
+    nearest = _best_likeness(texts, alternatives), _best_likeness(sounds, [sound_classes(a) for a in alternatives])
+    return zip(*nearest, [text in alternatives for text in texts], strict=True)
 
 
 def _best_likeness(texts: Sequence[str], others: Sequence[str]) -> list[float]:
-    """Of each text, the edit likeness to the nearest of the others; NaN without any."""
-    if not others:
-        return [NAN] * len(texts)
+    """Of each text, the edit likeness to the nearest of the others."""
     return (process.cdist(texts, others, scorer=fuzz.ratio, dtype=np.float32).max(axis=1) / 100).tolist()
+
+
+def _words(of_query: list[str], distinct: set[str], words: list[str]) -> tuple[float, ...]:
+    """How the words differ. `of_query`: the query's words, each once in `distinct`."""
+    new = [w for w in words if w not in distinct]
+    lost = [w for w in of_query if w not in words]
+    count = len(distinct)
+    return (
+        len(words) - count,
+        1 - len(lost) / max(1, count),
+        len(new) / max(1, len(words)),
+        words[:1] == of_query[:1],
+        fuzz.ratio(sound_key(" ".join(lost)), sound_key(" ".join(new))) / 100 if lost and new else NAN,
+        max(sum(map(len, lost)), sum(map(len, new))),
+    )
+
+
+def _shared(text: GlobalText | None) -> tuple[float, ...]:
+    """Everybody's record with a candidate."""
+    if text is None:
+        return (0.0, NAN, 0.0)
+    return log1p(text.successes), success_rate(text.successes, text.attempts), log1p(text.people)
+
+
+def _repairs(x: FeatureInput, texts: Sequence[str]) -> Iterator[tuple[float, float, float]]:
+    """Of each candidate: how often it repaired just this query, for how many people, its share of these repairs."""
+    if x.shared is None:
+        return repeat((0.0, 0.0, NAN), len(texts))
+    repairs = x.shared.repaired(x.query, texts)
+    total = float(repairs[:, 0].sum())
+    if not total:
+        return repeat((0.0, 0.0, NAN), len(texts))
+    return ((log1p(times), log1p(people), times / total) for times, people in repairs.tolist())
 
 
 def _meanings(x: FeatureInput) -> Iterator[tuple[float, float]]:
     """For each candidate, log1p of how often its meaning served anybody, and in how many texts."""
-    known = [c.reading for c in x.candidates if c.reading is not None]
-    counts = iter(np.log1p(x.shared.reading_counts(known)).tolist() if x.shared is not None else [])
-    for c in x.candidates:
-        if x.shared is None or c.reading is None:
-            yield (NAN, NAN)
-        else:
-            yield tuple(next(counts))
+    if x.shared is None:
+        return repeat((NAN, NAN), len(x.candidates))
+    counts = iter(np.log1p(x.shared.reading_counts(c.reading for c in x.candidates if c.reading is not None)).tolist())
+    return ((NAN, NAN) if c.reading is None else next(counts) for c in x.candidates)
 
 
-def _hearing(x: FeatureInput, texts: Sequence[str], values: Sequence[Sequence[str]]) -> Iterator[tuple[float, ...]]:
+def _hearing(x: FeatureInput, texts: Sequence[str], values: Sequence[list[str] | None]) -> Iterator[tuple[float, ...]]:
     """For each candidate, the cost of hearing the query for all of it, and for the values in its words alone, wherever
     they stand, in nats a phoneme; the former in nats; and its share of all candidates' probabilities by it."""
     heard = pronounce(x.query)
     whole = [pronounce(text) for text in texts]
-    said = [[pronounce(v) for v in vs if f" {v} " in f" {text} "] for text, vs in zip(texts, values, strict=True)]
+    said = [[pronounce(v) for v in vs or () if f" {v} " in f" {text} "] for text, vs in zip(texts, values, strict=True)]
     costs, parts = x.hearing.compare(heard, whole, [s for ss in said for s in ss])
     part = iter(parts.tolist())
     likely = np.exp(-_SHARPNESS * costs)
@@ -186,24 +189,93 @@ def _hearing(x: FeatureInput, texts: Sequence[str], values: Sequence[Sequence[st
         yield cost / max(1, len(heard), len(sounds)), total / length if length else NAN, cost, portion
 
 
-def _rarest_pairs(x: FeatureInput, texts: Sequence[str]) -> Iterator[float]:
+def _rarest_pairs(x: FeatureInput, texts: Sequence[str]) -> Iterable[float]:
     """For each candidate, log1p of how often its rarest pair of words stood in a request that worked; NaN unknown."""
-    pairs = [word_pairs(text) for text in texts]
-    if x.shared is None:
-        yield from [NAN] * len(texts)
-        return
-    counts = np.log1p(x.shared.word_pair_counts([pair for ps in pairs for pair in ps])).tolist()
-    at = 0
-    for ps in pairs:
-        yield min(counts[at : at + len(ps)])
-        at += len(ps)
+    return repeat(NAN, len(texts)) if x.shared is None else x.shared.rarest_word_pairs(texts)
+
+
+def _values(x: FeatureInput, values: Sequence[list[str] | None]) -> Iterator[tuple[float, ...]]:
+    """Of each candidate: number of slot values; share that this user has named; log1p count of the rarest; mean
+    likeness to the query, by letters and by phonetic classes; share that the query's reading has, and the last answered
+    turn's. `values`: as `slot_values` gives them. What is asked of a value is asked once."""
+    distinct = list(dict.fromkeys(v for vs in values if vs for v in vs))
+    own = x.personal.slot_values if x.personal is not None else None
+    counts = x.shared.slot_value_counts(distinct).tolist() if x.shared is not None else [NAN] * len(distinct)
+    of_query = values[0] or () if x.candidates[0].reading is not None else None
+    answered = {normalise(v) for _, v in x.situation.answered.slots} if x.situation.answered else ()
+    sound = sound_classes(x.query)
+    of = {
+        v: (
+            NAN if own is None else v in own,
+            count,
+            fuzz.partial_ratio(v, x.query),
+            fuzz.partial_ratio(sound_classes(v), sound),
+            NAN if of_query is None else v in of_query,
+            v in answered,
+        )
+        for v, count in zip(distinct, counts, strict=True)
+    }
+    for vs in values:
+        if not vs:
+            yield _NO_VALUES
+            continue
+        n = len(vs)
+        named, count, likeness, alike, asked, again = zip(*[of[v] for v in vs], strict=True)
+        yield (
+            n, sum(named) / n, log1p(min(count)), sum(likeness) / n / 100, sum(alike) / n / 100, sum(asked) / n,
+            sum(again) / n,
+        )  # fmt: skip
+
+
+_NO_VALUES = (0, NAN, NAN, NAN, NAN, NAN, NAN)
+
+
+def _in_situation(x: FeatureInput, values: Sequence[list[str] | None]) -> Iterator[tuple[float, ...]]:
+    """Of each candidate: the situation's names among its values, and those that its text alone holds; whether it is the
+    turn before, one without an answer, the last answered one, one of that meaning."""
+    ambient, s = situation_names(x.request), x.situation
+    padded = f" {x.query} "
+    unsaid = [name for name in ambient if name not in padded]
+    answered = s.answered
+    for c, vs in zip(x.candidates, values, strict=True):
+        held = f" {c.text} "
+        yield (
+            in_situation(vs, ambient),
+            sum([name in held for name in unsaid]),
+            c.text == s.previous,
+            c.text in s.failed_texts,
+            c.text == s.answered_text,
+            answered is not None and c.reading == answered,
+        )
+
+
+def _completed(made: Completion | None) -> tuple[float, ...]:
+    """What is known of the rule that made it."""
+    return (0.0, NAN, NAN) if made is None else (log1p(made.support), made.precision, made.steps_back)
+
+
+def _made_from(c: Candidate) -> float:
+    made = c.completion or c.composition
+    return NAN if made is None else made.heard_rank
+
+
+def _composed(made: Composition | None) -> tuple[float, ...]:
+    """What is known of the name put into a frame."""
+    if made is None:
+        return _NOT_COMPOSED
+    likeness = fuzz.ratio(made.rest, made.fragment.text) / 100
+    return True, made.cost, made.posterior, likeness, log1p(made.fragment.people), made.own
+
+
+_NOT_COMPOSED = (False, NAN, NAN, NAN, 0.0, False)
 
 
 def _share_at_this_hour(now_ms: int, times_ms: Sequence[int]) -> float:
     """Share of the times within two hours of this time of day; NaN without any."""
     if not times_ms:
         return NAN
-    near = sum(abs((now_ms - t + DAY_MS // 2) % DAY_MS - DAY_MS // 2) <= 2 * HOUR_MS for t in times_ms)
+    ahead = now_ms + DAY_MS // 2
+    near = sum([abs((ahead - t) % DAY_MS - DAY_MS // 2) <= 2 * HOUR_MS for t in times_ms])
     return near / len(times_ms)
 
 
@@ -233,22 +305,31 @@ def _own(x: FeatureInput, c: Candidate) -> tuple[float, ...]:
     return (*text, *meaning, log1p(x.personal.repaired(x.query, c.text)), c.personal_repair)
 
 
+_LEADS = (
+    ("likeness_lead", "likeness"),
+    ("sound_lead", "likeness_sound"),
+    ("meaning_lead", "cosine_meaning"),
+    ("success_lead", "own_successes_of"),
+    ("heard_lead", "heard_cost"),
+    ("heard_values_lead", "heard_values_cost"),
+)
+_LEADS_TO_COME = (0.0,) * len(_LEADS)
+_COSTS = {"heard_cost": 5.0, "heard_values_cost": 5.0}
+"""Features of which less is better, and what counts as much where it is not known."""
+_LEAD_COLUMNS = np.array([NAMES.index(lead) for lead, _ in _LEADS])
+_LED_COLUMNS = np.array([NAMES.index(of) for _, of in _LEADS])
+_UNKNOWN = np.array([_COSTS.get(of, 0.0) for _, of in _LEADS], np.float32)
+_SIGN = np.array([-1.0 if of in _COSTS else 1.0 for _, of in _LEADS], np.float32)
+
+
 def _leads(out: np.ndarray) -> None:
     """How far each rewrite is ahead of the best other one; the query itself stands outside the contest (NaN)."""
-    for lead, of in (
-        ("likeness_lead", "likeness"),
-        ("sound_lead", "likeness_sound"),
-        ("meaning_lead", "cosine_meaning"),
-        ("success_lead", "own_successes_of"),
-        ("heard_lead", "heard_cost"),
-        ("heard_values_lead", "heard_values_cost"),
-    ):
-        column = np.nan_to_num(out[1:, _COLUMN[of]], nan=0.0)
-        if of in _COSTS:
-            column = -np.nan_to_num(out[1:, _COLUMN[of]], nan=_COSTS[of])
-        out[0, _COLUMN[lead]] = NAN
-        if len(column) == 1:
-            out[1, _COLUMN[lead]] = column[0]
-        elif len(column) > 1:
-            second, best = np.partition(column, -2)[-2:]
-            out[1:, _COLUMN[lead]] = column - np.where(column == best, second, best)
+    out[0, _LEAD_COLUMNS] = NAN
+    found = out[1:, _LED_COLUMNS]
+    if not len(found):
+        return
+    found = np.where(np.isnan(found), _UNKNOWN, found) * _SIGN
+    if len(found) > 1:
+        second, best = np.partition(found, -2, axis=0)[-2:]
+        found = found - np.where(found == best, second, best)
+    out[1:, _LEAD_COLUMNS] = found

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import lightgbm
 import numpy as np
 
-from ranker.boosting import STEADY
+from ranker.boosting import STEADY, train
 from ranker.feature_names import NAMES
+from ranker.trees import Trees
 
 WRONG, NEEDLESS, WIN = 0, 1, 2
 
@@ -33,38 +33,35 @@ ROUNDS = 180
 class RankerModel:
     """A trained model. Predicting is thread-safe; one thread a call, since a request has few rows."""
 
-    def __init__(self, booster: lightgbm.Booster) -> None:
-        if tuple(booster.feature_name()) != NAMES:
+    def __init__(self, trees: Trees) -> None:
+        if trees.feature_names != NAMES:
             raise ValueError(
                 "the model was trained on other features than this version computes; build the bundle anew"
             )
-        self._booster = booster
+        self._trees = trees
 
     @classmethod
     def fit(cls, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RankerModel:
         """`x`: float32 (n, features); `y`: (n,) of WRONG, NEEDLESS, WIN; `weight`: (n,), > 0. The same data give the
         same model."""
-        data = lightgbm.Dataset(x, y, weight=weight, feature_name=list(NAMES), free_raw_data=True)
-        return cls(lightgbm.train(_PARAMETERS, data, ROUNDS))
+        return cls(train(_PARAMETERS, ROUNDS, NAMES, x, y, weight))
 
     @classmethod
     def open(cls, path: Path) -> RankerModel:
-        return cls(lightgbm.Booster(model_file=str(path)))
+        return cls(Trees.open(path))
 
     def save(self, path: Path) -> None:
-        self._booster.save_model(str(path))
+        self._trees.save(path)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """float64 (n, 3): probabilities of WRONG, NEEDLESS, WIN, not calibrated."""
-        return self._booster.predict(x, num_threads=1)  # type: ignore[return-value]
+        return self._trees.predict(x)
 
     def contributions(self, x: np.ndarray) -> np.ndarray:
         """float64 (n, features): what each feature adds to the score of WIN (SHAP of trees, Lundberg 2018)."""
-        both = self._booster.predict(x, pred_contrib=True, num_threads=1)
-        width = len(NAMES) + 1  # per class: the features, then the base value
-        return np.asarray(both)[:, WIN * width : WIN * width + len(NAMES)]
+        return self._trees.contributions(x)[:, WIN, : len(NAMES)]
 
     def importance(self) -> dict[str, float]:
         """Total gain by feature, as shares of 1."""
-        gain = self._booster.feature_importance("gain")
+        gain = self._trees.gain()
         return dict(zip(NAMES, (gain / max(gain.sum(), 1e-9)).tolist(), strict=True))

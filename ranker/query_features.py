@@ -40,9 +40,9 @@ def query_features(x: FeatureInput) -> np.ndarray:
             success_rate(successes, attempts),
             log1p(people),
             float(pair_counts.min()),
-            float(pair_counts.mean()),
-            float((pair_counts == 0).mean()),
-            float((word_counts == 0).mean()),
+            float(pair_counts.sum() / len(pair_counts)),
+            np.count_nonzero(pair_counts == 0) / len(pair_counts),
+            np.count_nonzero(word_counts == 0) / len(word_counts),
         ]
         if alternatives:
             alternative_known = log1p(float(records[1:, 1].max()))

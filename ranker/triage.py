@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import lightgbm
 import numpy as np
 
-from ranker.boosting import STEADY
+from ranker.boosting import STEADY, train
 from ranker.feature_names import QUERY_FEATURES
+from ranker.trees import Trees
 
 _PARAMETERS = {**STEADY, "objective": "cross_entropy", "num_leaves": 31, "learning_rate": 0.1}
 _ROUNDS = 80
-_NAMES = [name for name, _ in QUERY_FEATURES]
+_NAMES = tuple(name for name, _ in QUERY_FEATURES)
 LEAST_WINS = 50.0
 """With fewer wins to judge by, nothing is passed at once."""
 
@@ -38,10 +38,10 @@ class TriageTrials:
 class Triage:
     """`threshold`: on the foretold probability of winning; below it a query passes at once. Thread-safe."""
 
-    def __init__(self, booster: lightgbm.Booster, threshold: float) -> None:
-        if booster.feature_name() != _NAMES:
+    def __init__(self, trees: Trees, threshold: float) -> None:
+        if trees.feature_names != _NAMES:
             raise ValueError("the triage was trained on other features than this version computes")
-        self._booster, self.threshold = booster, threshold
+        self._trees, self.threshold = trees, threshold
 
     @classmethod
     def fit(cls, trials: TriageTrials, most_lost: float) -> tuple[Triage, dict[str, float]]:
@@ -51,7 +51,7 @@ class Triage:
         folds = np.unique(trials.fold)
         for fold in folds if len(folds) > 1 else ():
             held = trials.fold == fold
-            scores[held] = _train(trials.x[~held], trials.win[~held]).predict(trials.x[held], num_threads=1)
+            scores[held] = _train(trials.x[~held], trials.win[~held]).predict(trials.x[held])
         total = float(trials.won.sum())
         threshold = 0.0
         if total >= LEAST_WINS:
@@ -69,16 +69,15 @@ class Triage:
 
     @classmethod
     def open(cls, path: Path, threshold: float) -> Triage:
-        return cls(lightgbm.Booster(model_file=str(path)), threshold)
+        return cls(Trees.open(path), threshold)
 
     def save(self, path: Path) -> None:
-        self._booster.save_model(str(path))
+        self._trees.save(path)
 
     def win(self, row: np.ndarray) -> float:
         """0 to 1: the foretold probability of winning. `row`: float32 (query features,)."""
-        return float(self._booster.predict(row[None], num_threads=1)[0])
+        return float(self._trees.predict(row[None])[0])
 
 
-def _train(x: np.ndarray, win: np.ndarray) -> lightgbm.Booster:
-    data = lightgbm.Dataset(x, np.clip(win, 0.0, 1.0), feature_name=_NAMES, free_raw_data=True)
-    return lightgbm.train(_PARAMETERS, data, _ROUNDS)
+def _train(x: np.ndarray, win: np.ndarray) -> Trees:
+    return train(_PARAMETERS, _ROUNDS, _NAMES, x, np.clip(win, 0.0, 1.0))

@@ -7,8 +7,9 @@ stands high in one way's order, or well in several, stays.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from retriever.completion import Completion
 from retriever.composition import Composition
@@ -125,23 +126,28 @@ def _fused(found: Sequence[Candidate]) -> list[Candidate]:
     """The best of all ways, best first; where two are as good, whoever was found first."""
     if not found:
         return []
-    ways = (
-        [(c.completion is not None, -i) for i, c in enumerate(found)],
-        [(c.composition is not None, -c.composition.cost if c.composition else 0.0) for c in found],
-        [(c.personal_repair > 0, c.personal_repair) for c in found],
-        [(c.global_repair > 0, round(c.global_repair, 3), c.shared.people if c.shared else 0) for c in found],
-        [(c.meaning > 0, c.meaning) for c in found],
-        [(c.sound > 0, c.sound) for c in found],
-        [(c.hypothesis, -i) for i, c in enumerate(found)],
-    )
     score = [0.0] * len(found)
-    for keys in ways:
-        theirs = [i for i, key in enumerate(keys) if key[0]]
-        theirs.sort(key=keys.__getitem__, reverse=True)
-        for rank, i in enumerate(theirs):
-            score[i] += 1 / (_RANK_OFFSET + rank)
-    order = sorted(range(len(found)), key=lambda i: -score[i])[:MAX_CANDIDATES]
+    # Of each way what it has found, and by what it orders them, least first; where None, they stand in order.
+    ways: tuple[tuple[list[int], Callable[[int], Any] | None], ...] = (
+        ([i for i, c in enumerate(found) if c.completion is not None], None),
+        ([i for i, c in enumerate(found) if c.composition is not None], lambda i: found[i].composition.cost),
+        ([i for i, c in enumerate(found) if c.personal_repair > 0], lambda i: -found[i].personal_repair),
+        ([i for i, c in enumerate(found) if c.global_repair > 0], lambda i: _repair_order(found[i])),
+        ([i for i, c in enumerate(found) if c.meaning > 0], lambda i: -found[i].meaning),
+        ([i for i, c in enumerate(found) if c.sound > 0], lambda i: -found[i].sound),
+        ([i for i, c in enumerate(found) if c.hypothesis], None),
+    )
+    for theirs, key in ways:
+        if key is not None:
+            theirs.sort(key=key)
+        for rank, i in enumerate(theirs, _RANK_OFFSET):
+            score[i] += 1 / rank
+    order = sorted(range(len(found)), key=score.__getitem__, reverse=True)[:MAX_CANDIDATES]
     return [found[i] for i in order]
+
+
+def _repair_order(c: Candidate) -> tuple[float, int]:
+    return -round(c.global_repair, 3), -c.shared.people if c.shared else 0
 
 
 def _add_evidence(

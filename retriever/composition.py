@@ -71,11 +71,10 @@ def compose(
     """
     named = _names(heard, fragments, sound)
     pairs = list({(rest, fragment.text): None for theirs in named for _, rest, fragment, _ in theirs})
-    sounds = [(pronounce(rest), pronounce(text)) for rest, text in pairs]
-    costs = hearing.each([h for h, _ in sounds], [s for _, s in sounds]).tolist()
-    total = dict(zip(pairs, costs, strict=True))
-    length = {pair: max(1, *map(len, both)) for pair, both in zip(pairs, sounds, strict=True)}
-    return [_composed(theirs, total, length) for theirs in named]
+    sounds = [pronounce(rest) for rest, _ in pairs], [pronounce(text) for _, text in pairs]
+    lengths = [max(1, len(rest), len(name)) for rest, name in zip(*sounds, strict=True)]
+    costs = dict(zip(pairs, zip(hearing.each(*sounds).tolist(), lengths, strict=True), strict=True))
+    return [_composed(theirs, costs) for theirs in named]
 
 
 def _names(heard: Sequence[Heard], fragments: Fragments, sound: TextEncoder) -> list[list[_Named]]:
@@ -100,21 +99,21 @@ def _names(heard: Sequence[Heard], fragments: Fragments, sound: TextEncoder) -> 
     return out
 
 
-def _composed(named: Sequence[_Named], total: dict[_Pair, float], length: dict[_Pair, int]) -> list[Composition]:
+def _composed(named: Sequence[_Named], costs: dict[_Pair, tuple[float, int]]) -> list[Composition]:
+    """`costs`: of hearing the first for the second, in nats, and phonemes of the longer."""
     if not named:
         return []
-    weights = {
-        (rest, fragment.gaps, fragment.text): (1 + fragment.times) * math.exp(-_SHARPNESS * total[rest, fragment.text])
-        for _, rest, fragment, _ in named
-    }
+    weights: dict[tuple[str, str, str], float] = {}
+    tried = []
+    for frame, rest, fragment, own in named:
+        total, length = costs[rest, fragment.text]
+        weights[rest, fragment.gaps, fragment.text] = (1 + fragment.times) * math.exp(-_SHARPNESS * total)
+        cost = total / length
+        if cost <= MAX_COST and fragment.text != rest:
+            tried.append((cost, not own, frame.around(fragment.text), frame, rest, fragment))
     rests = {rest for _, rest, _, _ in named}
     unknown = max(math.exp(-_SHARPNESS * NO_NAME * len(pronounce(rest))) for rest in rests)
     all_weights = sum(weights.values()) + unknown
-    tried = []
-    for frame, rest, fragment, own in named:
-        cost = total[rest, fragment.text] / length[rest, fragment.text]
-        if cost <= MAX_COST and fragment.text != rest:
-            tried.append((cost, not own, frame.around(fragment.text), frame, rest, fragment))
     # Own before shared where the cost is the same, so that a name known to both counts as the user's own.
     tried.sort(key=lambda t: t[:3])
     out: dict[str, Composition] = {}

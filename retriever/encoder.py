@@ -38,14 +38,13 @@ def _verified(directory: Path) -> tuple[bytes, bytes, str]:
     if manifest["dimension"] != DIMENSION:
         raise ValueError(f"{directory}: its vectors have {manifest['dimension']} numbers, {DIMENSION} are needed")
     model, tokenizer = (directory / MODEL).read_bytes(), (directory / TOKENIZER).read_bytes()
-    for name, content in ((MODEL, model), (TOKENIZER, tokenizer)):
-        found = hashlib.sha256(content).hexdigest()
+    both = hashlib.sha256(model)
+    for name, found in ((MODEL, both.hexdigest()), (TOKENIZER, hashlib.sha256(tokenizer).hexdigest())):
         if found != listed[name]["sha256"]:
             raise ValueError(
                 f"{directory / name} is not the file that {MANIFEST} lists: "
                 f"sha256 {found}, expected {listed[name]['sha256']}"
             )
-    both = hashlib.sha256(model)
     both.update(tokenizer)
     return model, tokenizer, both.hexdigest()
 

@@ -8,9 +8,10 @@ as vectors and hashes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,15 @@ import orjson
 from retriever.evidence import Repair, TextEvidence
 from retriever.global_index import GlobalIndex
 from retriever.interaction import Interpretation
+from retriever.normalise import word_pairs
 from retriever.packed import HashCounts, PackedStrings, key_hash
 from retriever.sound import SoundSpace
 from retriever.views import Hits, TextEncoder, Views
 
 MIN_PEOPLE = 2
 _COLUMNS = ("attempts", "successes", "people", "last_success_ms", "reading_no_screen", "reading_screen")
+_MAX_RAREST = 16384
+"""Texts whose rarest word pair is remembered."""
 _AGREEMENT = ("agreement_no_screen", "agreement_screen")
 
 
@@ -121,6 +125,7 @@ class GlobalLayer:
         self.sound, self.index = sound, index
         # Of no method of this object: each would hold the other, and a layer that is done with would stay in memory.
         self._text_at = lru_cache(maxsize=8192)(partial(_read_text, texts, readings, columns))
+        self._rarest: dict[str, float] = {}
 
     @classmethod
     def build(
@@ -238,6 +243,24 @@ class GlobalLayer:
     def word_pair_counts(self, pairs: Iterable[tuple[str, str]]) -> np.ndarray:
         """float32 (n,): how often requests that worked held each pair of neighbouring words."""
         return self._word_pairs.get_many([key_hash(*p) for p in pairs])[:, 0]
+
+    def rarest_word_pairs(self, texts: Sequence[str]) -> list[float]:
+        """For each text in normal form, log1p of how often requests that worked held the rarest of its pairs of
+        neighbouring words. Remembered, since the same candidates come again and again."""
+        found = {text: self._rarest.get(text) for text in texts}
+        if missing := [text for text, rarest in found.items() if rarest is None]:
+            pairs = [word_pairs(text) for text in missing]
+            counts = np.log1p(self.word_pair_counts([pair for theirs in pairs for pair in theirs])).tolist()
+            ends = accumulate(map(len, pairs))
+            made = {
+                text: min(counts[end - len(theirs) : end])
+                for text, theirs, end in zip(missing, pairs, ends, strict=True)
+            }
+            found |= made
+            if len(self._rarest) + len(made) > _MAX_RAREST:
+                self._rarest.clear()
+            self._rarest.update(made)
+        return [found[text] for text in texts]
 
     def slot_value_counts(self, values: Iterable[str]) -> np.ndarray:
         """float32 (n,): how often a request that worked had each value in a slot."""

@@ -76,20 +76,18 @@ class Hearing:
         """float32 (n,): the cost of hearing `heard`[i] for `said`[i], from beginning to end. One pass for all."""
         if not said:
             return np.zeros(0, np.float32)
-        # Longest heard first: the rows that still hear something are then the first ones, at every step.
-        order = sorted(range(len(heard)), key=lambda i: -len(heard[i]))
-        sounds, heard_lengths = as_rows([heard[i] for i in order])
-        rows, lengths = as_rows([said[i] for i in order])
-        going = np.searchsorted(-heard_lengths, -np.arange(1, sounds.shape[1] + 1), side="right").tolist()
-        lost, cost, step = self._nothing_heard(rows)
-        extra = self.costs[0].take(sounds)
-        pair = sounds.astype(np.int64) * ALPHABET
-        flat = self._heard.ravel()
-        for at, k in enumerate(going):
-            swapped = flat.take(pair[:k, at : at + 1] + rows[:k])
-            _hear(cost[:k], step[:k], lost[:k], swapped, extra[:k, at : at + 1], 1.0)
-        out = np.empty(len(rows), np.float32)
-        out[order] = cost[np.arange(len(rows)), lengths]
+        rows, lengths = as_rows(said)
+        sounds, heard_lengths = as_rows(heard)
+        paths = _Paths(self._lost(rows))
+        rows, sounds = rows.T.astype(np.intp), sounds.T.astype(np.intp)
+        extra, pair, flat = self.costs[0].take(sounds), sounds * ALPHABET, self._heard.ravel()
+        ending = {length: (heard_lengths == length).nonzero()[0] for length in set(heard_lengths.tolist())}
+        out = np.empty(len(said), np.float32)
+        for step in range(len(sounds) + 1):
+            if step:
+                paths.hear(flat.take(pair[step - 1] + rows), extra[step - 1])
+            if (ends := ending.get(step)) is not None:
+                out[ends] = paths.cost[lengths[ends], ends]
         return out
 
     def compare(self, heard: bytes, whole: Sequence[bytes], parts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -99,40 +97,64 @@ class Hearing:
         if not n and not parts:
             return np.zeros(0, np.float32), np.zeros(0, np.float32)
         rows, lengths = as_rows([*whole, *parts])
-        lost, cost, step = self._nothing_heard(rows)
-        ends = np.arange(len(rows))
-        best = cost[ends, lengths]
+        paths = _Paths(self._lost(rows))
+        rows, columns = rows.T.astype(np.intp), np.arange(len(lengths))
+        ends = lengths * len(lengths) + columns  # in the flat cost: where each text is said to its end
+        best = paths.cost.take(ends[n:])
         # A part may begin anywhere: what is before it is free.
-        start = np.where(ends < n, 1.0, 0.0).astype(np.float32)[:, None]
+        start = (columns < n).astype(np.float32) if parts else None
         for sound in heard:
-            _hear(cost, step, lost, self._heard[sound].take(rows), self.costs[0, sound], start)
-            np.minimum(best[n:], cost[ends[n:], lengths[n:]], out=best[n:])
-        return cost[ends[:n], lengths[:n]], best[n:]
+            paths.hear(self._heard[sound].take(rows), self.costs[0, sound], start)
+            if parts:
+                np.minimum(best, paths.cost.take(ends[n:]), out=best)
+        return paths.cost.take(ends[:n]), best
 
-    def _nothing_heard(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """float32 (n, longest + 1) each: the cost of losing the first so many phonemes of each row, the same once more
-        to work on, and room of that size."""
-        lost = np.zeros((len(rows), rows.shape[1] + 1), np.float32)
-        np.cumsum(self.costs[:, 0].take(rows), axis=1, out=lost[:, 1:])
-        return lost, lost.copy(), np.empty_like(lost)
+    def _lost(self, rows: np.ndarray) -> np.ndarray:
+        """float32 (longest + 1, n): the cost of losing the first so many phonemes of each row of `rows`."""
+        lost = np.zeros((rows.shape[1] + 1, len(rows)), np.float32)
+        np.cumsum(self.costs[:, 0].take(rows.T), axis=0, out=lost[1:])
+        return lost
 
 
-def _hear(
-    cost: np.ndarray,
-    step: np.ndarray,
-    lost: np.ndarray,
-    swapped: np.ndarray,
-    extra: np.ndarray | float,
-    start: np.ndarray | float,
-) -> None:
-    """One phoneme more is heard: updates `cost`, (n, longest + 1), in place. `swapped`: (n, longest), of hearing it for
-    each phoneme said; `extra`: of hearing it for none; `start`: 0 where what is heard before the beginning is free.
+class _Paths:
+    """The cheapest alignments of n texts at once with what has been heard up to now. A row is a number of phonemes
+    said, a column a text, so that each operation runs over memory in one piece: a request's arrays are small, and what
+    costs is the number of operations and of pieces.
 
-    First without losses; then losses run along the row all at once, since the least of (cost less the losses so far)
-    up to each place is a running minimum.
+    `cost`: float32 (longest + 1, n), of having heard just that for the first so many phonemes of each text.
     """
-    np.minimum(cost[:, :-1] + swapped, cost[:, 1:] + extra, out=step[:, 1:])
-    step[:, :1] = (cost[:, :1] + extra) * start
-    step -= lost
-    np.minimum.accumulate(step, axis=1, out=cost)
-    cost += lost
+
+    def __init__(self, lost: np.ndarray) -> None:
+        """`lost`: of the same shape, of losing them all."""
+        size = len(lost)
+        self.cost, self._lost = lost.copy(), lost
+        self._before = self.cost[:-1]
+        self._swapped = np.empty_like(self._before)
+        # Two buffers for the running minimum, each with rows of infinity above, so that a row far up has a neighbour.
+        above = 1 << (size - 1).bit_length() >> 1
+        buffers = np.full((2, above + size, lost.shape[1]), np.inf, np.float32)
+        self._step = buffers[0, above:]
+        self._first, self._later = self._step[0], self._step[1:]
+        self._doublings = []
+        one, other, reach = *buffers, 1
+        while reach < size:
+            self._doublings.append((one[above:], one[above - reach : above - reach + size], other[above:]))
+            one, other, reach = other, one, 2 * reach
+        self._least = one[above:]
+
+    def hear(self, swapped: np.ndarray, extra: np.ndarray | float, start: np.ndarray | None = None) -> None:
+        """One phoneme more. `swapped`: float32 (longest, n), of hearing it for each phoneme said; `extra`: of hearing
+        it for none; `start`: float32 (n,), 0 where what is heard before the beginning is free, 1 elsewhere.
+
+        First without losses; then losses run down all at once, since the least of (cost less the losses so far) up to
+        each place is a running minimum: of the last 2 places, of the last 4, and so on.
+        """
+        np.add(self._before, swapped, out=self._swapped)
+        np.add(self.cost, extra, out=self._step)
+        if start is not None:
+            np.multiply(self._first, start, out=self._first)
+        np.minimum(self._later, self._swapped, out=self._later)
+        np.subtract(self._step, self._lost, out=self._step)
+        for here, further_up, least in self._doublings:
+            np.minimum(here, further_up, out=least)
+        np.add(self._least, self._lost, out=self.cost)

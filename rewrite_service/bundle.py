@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -218,9 +219,18 @@ def _check_files(place: Path, manifest: Mapping[str, Any]) -> None:
     expected, present = manifest["files"], _files(place)
     if missing := sorted(set(expected) - set(present)):
         raise BundleError(f"{place}: {missing[0]} is missing ({len(missing)} in all); not whole; build it anew")
-    for name, wanted in expected.items():
-        if present[name].stat().st_size != wanted["bytes"] or _sha256(present[name]) != wanted["sha256"]:
-            raise BundleError(f"{place}: {name} is not the file that the manifest describes; build the bundle anew")
+
+    def altered(name: str) -> bool:
+        wanted = expected[name]
+        return present[name].stat().st_size != wanted["bytes"] or _sha256(present[name]) != wanted["sha256"]
+
+    # The greatest first, so that none is left to a single core in the end.
+    names = sorted(expected, key=lambda name: -expected[name]["bytes"])
+    with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0))), thread_name_prefix="sha256") as pool:
+        for name, is_altered in zip(names, pool.map(altered, names), strict=True):
+            if is_altered:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise BundleError(f"{place}: {name} is not the file that the manifest describes; build the bundle anew")
 
 
 def encoder_of(place: Path, threads: int = 1) -> Encoder:
@@ -253,8 +263,10 @@ def open_bundle(
     to be gone on with, in place of an empty one. Raises BundleError naming the part that is missing, altered or does
     not fit."""
     try:
+        if meaning is None:
+            meaning = CachedEncoder(encoder, Encoder.DIMENSION, text_vector_cache_bytes)
         with _held(place) as held:
-            return _open(held, encoder, meaning or CachedEncoder(encoder, Encoder.DIMENSION, text_vector_cache_bytes))
+            return _open(held, encoder, meaning)
     except BundleError as error:
         raise _refusal(place, error) from error
     except Exception as error:  # what stands in a file decides what is raised: nothing of it may end a server

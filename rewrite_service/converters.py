@@ -248,9 +248,8 @@ def _too_many(field: str, count: int, most: int) -> InvalidRequest:
 def _entries(values: Mapping[str, str], field: str) -> dict[str, str]:
     if len(values) > MAX_ENTRIES:
         raise _too_many(field, len(values), MAX_ENTRIES)
-    return {
-        _text(key, field, MAX_ENTRY_CHARS): _text(value, field, MAX_ENTRY_CHARS) for key, value in values.items()
-    }
+    # By key: protobuf's own `items` goes through Python, and takes several times as long.
+    return {_text(key, field, MAX_ENTRY_CHARS): _text(values[key], field, MAX_ENTRY_CHARS) for key in values}
 
 
 def _context(message: pb.Context, at: str) -> Context:

@@ -43,7 +43,13 @@ def learn_knowledge(people: Mapping[str, Sequence[Interaction]], meaning: Cached
     assessed = [(turns, assess(turns, reactions)) for turns in people.values() if turns]
     tables = collect(assessed)
     shared = GlobalLayer.build(
-        tables.texts, tables.repairs.values(), tables.words, tables.word_pairs, tables.slot_values, meaning, min_people
+        tables.texts,
+        tables.repairs.values(),
+        tables.words(),
+        tables.word_pairs(),
+        tables.slot_values,
+        meaning,
+        min_people,
     )
     frames, fragments = mine_frames(assessed, min_people)
     composer = Fragments.build(frames, fragments, shared.sound, min_people)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from mining.schema import parse_interaction, to_record
+from mining.schema import from_record, to_record
 from retriever.interaction import Interaction
 from retriever.normalise import normalise
 from retriever.packed import key_hash
@@ -85,7 +85,7 @@ class PeopleArchive:
 
     def _turns_at(self, at: int) -> list[Interaction]:
         raw = zlib.decompress(self._turns[self._turn_ends[at] : self._turn_ends[at + 1]].tobytes())
-        return [parse_interaction(record) for record in orjson.loads(raw)]
+        return [from_record(record) for record in orjson.loads(raw)]
 
     def user(self, user_id: str) -> ArchivedUser:
         """The user's turns and vectors; `NOBODY` for a user who is not in the log."""

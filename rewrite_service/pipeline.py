@@ -46,7 +46,7 @@ FIRST_COSTS_S = {
 }  # fmt: skip
 """What to expect of a stage before it has run, in seconds; a stage that does not fit the deadline is skipped."""
 _TO_RANK = ("retrieve", "features", "predict")
-WARM_UP_TEXTS = 150
+WARM_UP_TEXTS = 50
 WARM_UP_TEXTS_LATER = 40
 """Of a bundle that takes another's place: what the process itself needs is warm by then."""
 MAX_LOADING = 256

@@ -8,6 +8,7 @@ cannot be parsed is answered like any other bad one.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -56,14 +57,14 @@ def way_back_s(remaining_s: float) -> float:
 
 
 class Call:
-    """One call under way. `arrived`: `time.monotonic()` seconds. `facts`: what its log line will say. `decision`: what
-    was decided. `traceparent`: the caller's trace, where calls are traced."""
+    """One call under way. `arrived`: `time.monotonic()` seconds. `decision`: what was decided. `traceparent`: the
+    caller's trace, where calls are traced."""
 
-    __slots__ = ("arrived", "deadline", "decision", "facts", "traceparent")
+    __slots__ = ("_told", "arrived", "deadline", "decision", "traceparent")
 
     def __init__(self, context: grpc.aio.ServicerContext, default_s: float | None) -> None:
         self.arrived = time.monotonic()
-        self.facts: Facts = {}
+        self._told: list[Callable[[], Facts]] = []
         self.decision: Decision | None = None
         self.traceparent: str | None = None
         remaining = context.time_remaining()
@@ -75,6 +76,15 @@ class Call:
 
     def elapsed_us(self) -> int:
         return _us(self.arrived)
+
+    def tell(self, facts: Callable[[], Facts]) -> None:
+        """What the call's log line will say as well, found out only where a line is written."""
+        self._told.append(facts)
+
+    @property
+    def facts(self) -> Facts:
+        """What the call's log line will say."""
+        return {name: value for facts in self._told for name, value in facts().items()}
 
 
 class RewriteServicer:
@@ -202,7 +212,8 @@ class RewriteServicer:
                     self._log.error(event, code=status.code.name, error_id=status.error_id, **fields)
                 await context.abort(status.code, status.message, status.trailing)
             ended(call, "OK")
-            self._log.info(event, code="OK", us=call.elapsed_us(), **call.facts)
+            if self._log.is_enabled_for(logging.INFO):
+                self._log.info(event, code="OK", us=call.elapsed_us(), **call.facts)
             return reply
 
         return grpc.unary_unary_rpc_method_handler(handle)
@@ -236,10 +247,10 @@ class RewriteServicer:
 
     async def _record(self, message: pb.RecordRequest, call: Call) -> pb.RecordResponse:
         turns, late = converters.to_record(message, self._limits)
-        call.facts |= {"turns": len(turns), "late_feedback": len(late)}
+        call.tell(lambda: {"turns": len(turns), "late_feedback": len(late)})
         pipeline = self._pipeline
         new = await self._recorder.run(lambda: pipeline.record(turns, late))
-        call.facts["new"] = new
+        call.tell(lambda: {"new": new})
         return pb.RecordResponse(new_interactions=new)
 
     async def _decide(
@@ -248,7 +259,7 @@ class RewriteServicer:
         """The reply, in time; whatever breaks from here on is a pass. Raises `Overloaded` where there is no time to
         decide: what was decided a moment ago is given again even then."""
         pipeline, log_texts = self._pipeline, self._settings.log_texts
-        call.facts |= request_fields(request, log_texts)
+        call.tell(lambda: request_fields(request, log_texts))
         converted_us = call.elapsed_us()
         begun = time.monotonic()
 
@@ -273,7 +284,7 @@ class RewriteServicer:
             decision = Decision(None, Reason.INTERNAL_ERROR, bundle_version=pipeline.bundle_version)
             decision.stage_us.update(convert=converted_us, total=call.elapsed_us())
             reply = convert(decision)
-        call.facts |= decision_fields(decision, log_texts)
+        call.tell(lambda: decision_fields(decision, log_texts))
         call.decision = decision
         return reply
 

@@ -197,11 +197,14 @@ def _turn(user: str, number: int) -> Interaction:
 
 
 def _trees(names: list[str], **parameters: object):
-    """A booster of three rounds on noise."""
+    """Three rounds on noise."""
     import lightgbm
+
+    from ranker.trees import Trees
 
     rng = np.random.default_rng(1)
     x = rng.random((200, len(names)), dtype=np.float32)
     y = rng.integers(0, int(parameters.get("num_class", 2)), 200)
     data = lightgbm.Dataset(x, y, feature_name=names)
-    return lightgbm.train({"verbose": -1, "num_leaves": 4, "num_threads": 1, **parameters}, data, 3)
+    given = {"verbose": -1, "num_leaves": 4, "num_threads": 1, **parameters}
+    return Trees.trained(lightgbm.train(given, data, 3))

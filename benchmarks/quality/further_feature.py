@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import lightgbm
 import numpy as np
 
 from ranker import model as ranker_model
+from ranker.boosting import train
 from ranker.feature_names import NAMES
 from ranker.model import WRONG, RankerModel
 from ranker.policy import choose, tally
+from ranker.trees import Trees
 from rewrite_service import learning
 from rewrite_service.examples import Example
 
@@ -21,14 +22,13 @@ HELD_OUT = 2
 class WiderModel(RankerModel):
     """The ranker, which also takes one feature more than there is a name for."""
 
-    def __init__(self, booster: lightgbm.Booster) -> None:
-        self._booster = booster
+    def __init__(self, trees: Trees) -> None:
+        self._trees = trees
 
     @classmethod
     def fit(cls, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> RankerModel:
         names = [*NAMES, "further"][: x.shape[1]]
-        data = lightgbm.Dataset(x, y, weight=weight, feature_name=names, free_raw_data=True)
-        return cls(lightgbm.train(ranker_model._PARAMETERS, data, ranker_model.ROUNDS))
+        return cls(train(ranker_model._PARAMETERS, ranker_model.ROUNDS, names, x, y, weight))
 
 
 def with_column(some: Sequence[Example], column: Callable[[Example], np.ndarray]) -> list[Example]:

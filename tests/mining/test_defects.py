@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mining import defects
 from mining.defects import Signal, assess
+from mining.reactions import PUBLISHED
 from mining.sessions import SESSION_GAP_MS, sessions
 from retriever.interaction import Channel, Explicit
 from tests.turns import turn
@@ -148,3 +150,25 @@ def test_sessions_cover_all_turns_and_break_only_at_long_pauses(seconds: list[in
     for i in range(1, len(turns)):
         gap = turns[i].request.timestamp_ms - turns[i - 1].request.timestamp_ms
         assert (gap > SESSION_GAP_MS) == (i in starts)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["play go", "play ago", "play brew no", "weather in springfield", "stop"]),
+            st.sampled_from([None, "Play", "Weather"]),
+            st.sampled_from([5, 40, 130, 400]),
+            st.booleans(),
+        ),
+        max_size=14,
+    )
+)
+def test_judging_twice_leans_on_nothing_of_the_first_time(told: list[tuple[str, str | None, int, bool]]) -> None:
+    """What is found once for both judgements is what each finds for itself."""
+    at, turns = 0, []
+    for text, intent, pause, screen in told:
+        at += pause
+        turns.append(turn(text, at, intent, slots={"title": text} if intent else None, screen=screen))
+    anew = defects._assess_all(defects._Course(turns, PUBLISHED), {})
+    expected = defects._own_record(turns, anew, PUBLISHED)
+    assert assess(turns) == defects._assess_all(defects._Course(turns, PUBLISHED), expected)

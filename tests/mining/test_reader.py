@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from mining.reader import LogError, read_log
-from mining.schema import SchemaError, parse_interaction, to_record
+from mining.schema import SchemaError, from_record, parse_interaction, to_record
 from tests.turns import turn
 
 RECORD = to_record(turn("play go", intent="Play", slots={"title": "go"}))
@@ -30,6 +30,19 @@ def records(n: int) -> list[dict]:
 
 def test_record_and_turn_are_inverse() -> None:
     assert to_record(parse_interaction(RECORD)) == RECORD
+
+
+def test_what_was_written_here_is_read_without_checks_as_with_them() -> None:
+    given = [
+        {"context": RECORD["context"] | {"device_state": {"oven": "on"}, "has_screen": True}},
+        {"interpretation": None, "outcome": "no_match", "channel": "app", "asr_confidence": None},
+        {"feedback": {"barge_in": True, "explicit": "no", "dwell_s": 3}, "alternatives": ["play ago", ""]},
+        {"interpretation": {"intent": "Play", "slots": {"title": "go", "artist": "ann", "volume": 3, "room": None}}},
+    ]
+    for changed in ({}, *given):
+        turn_read = parse_interaction(RECORD | changed)
+        written = orjson.loads(orjson.dumps(to_record(turn_read)))
+        assert from_record(written) == parse_interaction(written) == turn_read
 
 
 @pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz", "misnamed.gz.txt"])

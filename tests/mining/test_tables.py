@@ -28,7 +28,8 @@ def test_counts_successes_recency_and_readings() -> None:
     assert tables.texts["play ago"].people == 0
     assert tables.repairs["play ago", "play go"].times == 1
     assert tables.slot_values == Counter({"go": 3})
-    assert tables.word_pairs["play", "go"] == 3 and tables.word_pairs["play", "ago"] == 0
+    assert tables.word_pairs()["play", "go"] == 3 and tables.word_pairs()["play", "ago"] == 0
+    assert tables.words() == Counter({"play": 3, "go": 3})
 
 
 def test_people_are_counted_once_each_whatever_their_order() -> None:

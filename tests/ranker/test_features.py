@@ -18,6 +18,7 @@ from retriever.interaction import Channel, Context, Interaction, Request
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.assemble import Knowledge, assemble
 from rewrite_service.examples import learn_knowledge
+from tests.ranker.slow_features import features as slow_features
 from tests.turns import DAY_S, request, turn
 
 NOW_S = 20 * DAY_S
@@ -32,6 +33,7 @@ SPOKEN = {
     "turn off the kitchen light": ("Switch", {"action": "off", "device": "light", "room": "kitchen"}),
     "call mom": ("Call", {"contact": "mom"}),
 }
+IN_THE_KITCHEN = Context(room="kitchen", city="Wilkerson", state="California", has_screen=True)
 MISHEARD = ("play ago", "play brew no", "whats the weather in wilkinson", "turn it off", "call tom")
 LEADS = {
     "likeness_lead": "likeness",
@@ -141,6 +143,36 @@ def test_one_row_a_candidate_one_column_a_name(knowledge: Knowledge) -> None:
     assert len(x.candidates) > 3
     assert features(x).shape == (len(x.candidates), len(NAMES))
     assert features(x).dtype == np.float32
+
+
+@few
+@given(
+    query=queries,
+    told=st.lists(said, max_size=8),
+    heard=st.lists(queries, max_size=2),
+    personal=st.booleans(),
+    shared=st.booleans(),
+)
+def test_the_features_are_those_of_the_slow_twin(
+    knowledge: Knowledge,
+    query: str,
+    told: list[tuple[str, int, bool]],
+    heard: list[str],
+    personal: bool,
+    shared: bool,
+) -> None:
+    past = [*own_past(), *turns_of("ann", told)]
+    x = put_together(
+        knowledge, query, past, personal=personal, shared=shared, alternatives=tuple(heard), context=IN_THE_KITCHEN
+    )
+    ours, slow = features(x), slow_features(x)
+    differ = {
+        (c.text, name): (a[i], b[i])
+        for c, a, b in zip(x.candidates, ours, slow, strict=True)
+        for i, name in enumerate(NAMES)
+        if not same(a[i : i + 1], b[i : i + 1])
+    }
+    assert not differ
 
 
 @few
