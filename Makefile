@@ -9,6 +9,7 @@ PORT ?= 50051
 TEXTS ?= 10000,100000,1000000
 USERS ?= 10000,100000,1000000
 WITHOUT ?=
+SECONDS ?= 120
 HABITBENCH ?= ../shared/habitbench
 export HABITBENCH
 export PYTHON
@@ -122,6 +123,12 @@ bench-speed: $(MANIFEST) $(BENCH_READY) ## Every figure of speed in one run (WIT
 	$(BIN)/python -m benchmarks.serving.speed $(BUNDLE) $(LOG) --without "$(WITHOUT)" --texts $(TEXTS) --users $(USERS)
 
 bench-serving: bench-speed bench-capacity bench-start bench-metrics bench-overload bench-replacement ## All tables of docs/performance.md
+
+bench-chaos: $(TEST_READY) $(MANIFEST) ## All that is done to the service on purpose, to benchmarks/results/chaos.json (15 minutes)
+	$(BIN)/python -m benchmarks.chaos.all $(BUNDLE) $(LOG)
+
+fuzz: $(TEST_READY) ## Fuzz log reader, proto edge, normal form and bundle loader (SECONDS=...)
+	$(BIN)/python -m benchmarks.fuzz.run --seconds $(SECONDS)
 
 bench-quality: bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels bench-ablations ## All tables of docs/quality.md
 

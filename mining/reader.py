@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,10 +88,13 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Any, bytes]]:
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, Any, bytes]]:
     number = 0
-    for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=4096):
-        for record in batch.to_pylist():
-            number += 1
-            yield number, record, b""
+    try:
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=4096):
+            for record in batch.to_pylist():
+                number += 1
+                yield number, record, b""
+    except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:  # a damaged file
+        raise LogError(f"{path}: cannot be read after {number} rows: {error}") from error
 
 
 def _records(path: Path) -> Iterator[tuple[int, Any, bytes]]:
@@ -119,7 +123,7 @@ def read_records(
                     good.append(parse(record))
                 except SchemaError as error:
                     bad.append(Malformed(str(path), number, str(error), raw[:2000].decode("utf-8", "replace").strip()))
-        except (OSError, EOFError, pyarrow.ArrowException) as error:
+        except (OSError, EOFError, zlib.error, pyarrow.ArrowException) as error:
             raise LogError(f"{path}: cannot be read after {lines} lines: {error}") from error
     return good, bad, lines
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
+from retriever.index_file import check_index_file
 from retriever.views import NO_HITS, Hits, Views
 
 FLAT_BELOW = 4000
@@ -35,7 +36,8 @@ def build_index(vectors: np.ndarray) -> faiss.Index:
 
 def open_index(path: Path) -> faiss.Index:
     """An index written by `faiss.write_index`, set to the search depth used here. Mapped, not read: several processes
-    have it in memory once, and none before it is needed."""
+    have it in memory once, and none before it is needed. Raises ValueError or OSError where it is no such index."""
+    check_index_file(path)
     index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     if isinstance(index, faiss.IndexHNSW):
         index.hnsw.efSearch = _EF_SEARCH

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
 
@@ -76,6 +76,27 @@ def _reading_counts(texts: Iterable[TextEvidence]) -> dict[int, tuple[float, flo
     return out
 
 
+def _reading(readings: PackedStrings, number: int) -> Interpretation | None:
+    if number < 0:
+        return None
+    intent, slots = orjson.loads(readings[number])
+    return Interpretation(intent, tuple((k, v) for k, v in slots))
+
+
+def _read_text(texts: PackedStrings, readings: PackedStrings, c: Mapping[str, np.ndarray], row: int) -> GlobalText:
+    """The text in `row`. `c`: the columns by name."""
+    return GlobalText(
+        row=row,
+        text=texts[row],
+        attempts=float(c["attempts"][row]),
+        successes=float(c["successes"][row]),
+        people=int(c["people"][row]),
+        last_success_ms=int(c["last_success_ms"][row]),
+        readings=tuple(_reading(readings, int(c[name][row])) for name in _COLUMNS[4:]),
+        agreements=tuple(float(c[name][row]) for name in _AGREEMENT),
+    )
+
+
 class GlobalLayer:
     """Made by `build` or `open`; read-only afterwards, safe to share between threads."""
 
@@ -102,7 +123,8 @@ class GlobalLayer:
         self._word_pairs, self._slot_values, self._row_of = word_pairs, slot_values, row_of
         self._readings_of = readings_of
         self.sound, self.index = sound, index
-        self._text_at = lru_cache(maxsize=8192)(self._read_text)
+        # Of no method of this object: each would hold the other, and a layer that is done with would stay in memory.
+        self._text_at = lru_cache(maxsize=8192)(partial(_read_text, texts, readings, columns))
         self._rarest: dict[str, float] = {}
 
     @classmethod
@@ -186,25 +208,6 @@ class GlobalLayer:
 
     def __len__(self) -> int:
         return len(self._texts)
-
-    def _reading(self, number: int) -> Interpretation | None:
-        if number < 0:
-            return None
-        intent, slots = orjson.loads(self._readings[number])
-        return Interpretation(intent, tuple((k, v) for k, v in slots))
-
-    def _read_text(self, row: int) -> GlobalText:
-        c = self._columns
-        return GlobalText(
-            row=row,
-            text=self._texts[row],
-            attempts=float(c["attempts"][row]),
-            successes=float(c["successes"][row]),
-            people=int(c["people"][row]),
-            last_success_ms=int(c["last_success_ms"][row]),
-            readings=(self._reading(int(c["reading_no_screen"][row])), self._reading(int(c["reading_screen"][row]))),
-            agreements=(float(c[_AGREEMENT[0]][row]), float(c[_AGREEMENT[1]][row])),
-        )
 
     def text_at(self, row: int) -> GlobalText:
         """The candidate text in `row` with its evidence."""

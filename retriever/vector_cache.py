@@ -53,6 +53,11 @@ class CachedEncoder:
         return out
 
     @property
+    def encoder(self) -> TextEncoder:
+        """What gives the vectors."""
+        return self._encoder
+
+    @property
     def nbytes(self) -> int:
         """Bytes held, roughly."""
         return len(self._vectors) * (4 * self._dimension + _OVERHEAD_BYTES)

@@ -48,8 +48,9 @@ class BuildResult:
     quarantine: Path
 
 
-def build(logs: list[Path], out: Path, settings: BuildSettings, progress: Progress) -> BuildResult:
-    """Builds the bundle `out` from the logs. Raises LogError, BundleError; replaces nothing before all is made."""
+def build(logs: list[Path], out: Path, settings: BuildSettings, progress: Progress, keep: int = 0) -> BuildResult:
+    """Builds the bundle `out` from the logs. `keep`: how many of the bundles that stood there are kept beside it.
+    Raises LogError, BundleError; replaces nothing before all is made."""
     out = out.absolute()
     check_place(out)
     encoder = _encoder(settings.encoder)
@@ -98,6 +99,7 @@ def build(logs: list[Path], out: Path, settings: BuildSettings, progress: Progre
             },
             settings={**asdict(settings), "encoder": settings.encoder and settings.encoder.name},
             report=learned.report,
+            keep=keep,
         )
     return BuildResult(version, learned, len(reading.turns), len(reading.malformed), quarantine)
 

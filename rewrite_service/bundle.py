@@ -1,18 +1,20 @@
 """The bundle: everything a server loads, made together, versioned together, swapped together.
 
 A directory with a manifest. It is written beside its place and renamed into it, so that a reader finds a whole bundle
-or none; what stood there before is removed only afterwards. Opening checks every file against the manifest's sha256 and
-the parts against each other, and refuses what does not fit.
+or none; what stood there before is kept beside it or removed only afterwards. Opening checks every file against the
+manifest's sha256 and the parts against each other, and refuses what does not fit.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,8 +26,9 @@ import orjson
 
 from mining.reactions import Reactions
 from ranker.calibration import Calibration
-from ranker.feature_names import NAMES
+from ranker.feature_names import NAMES, QUERY_FEATURES
 from ranker.model import RankerModel
+from ranker.model_text import check_model_text
 from ranker.policy import Policy
 from ranker.triage import Triage
 from retriever.completion import Completer, Rule
@@ -38,6 +41,7 @@ from retriever.vector_cache import CachedEncoder
 from rewrite_service.assemble import Knowledge
 from rewrite_service.errors import BundleError
 from rewrite_service.exchange import put_in_place, sync
+from rewrite_service.kept_bundles import put_aside
 from rewrite_service.people_archive import PeopleArchive
 
 FORMAT = 4
@@ -46,6 +50,8 @@ MANIFEST = "manifest.json"
 SOUND_CACHE_BYTES = 32 << 20
 ENCODER = "encoder"
 """Folder of the bundle's own encoder, where it has one."""
+QUERY_NAMES = tuple(name for name, _ in QUERY_FEATURES)
+_HELD = re.compile(r"/proc/self/fd/\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +105,13 @@ def write_bundle(
     built_from: Mapping[str, Any],
     settings: Mapping[str, Any],
     report: Mapping[str, Any],
+    keep: int = 0,
     before_swap: Callable[[Path], None] = lambda directory: None,
 ) -> str:
     """Writes a bundle and puts it in `place`; returns its version. An encoder that is not this package's goes into it.
-    A crash at any moment leaves the old bundle or the new one in place, never a mixture. Raises BundleError where
-    `place` is something else than a bundle."""
+    `keep`: how many of the bundles that stood there are kept beside it (`kept_bundles`), the newest; 0: none. A crash
+    at any moment leaves the old bundle or the new one in place, never a mixture. Raises BundleError where `place` is
+    something else than a bundle."""
     place = place.absolute()
     check_place(place)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +159,8 @@ def write_bundle(
         for path in [*_files(draft).values(), draft / MANIFEST, draft]:
             sync(path)
         before_swap(draft)
-        put_in_place(draft, place)
+        replaced = version_of(place)
+        put_in_place(draft, place, lambda old: put_aside(old, place, replaced, keep))
     except BaseException:  # Ctrl-C as well: no draft is left behind
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -161,6 +170,8 @@ def write_bundle(
 def read_manifest(place: Path) -> dict[str, Any]:
     """The manifest of the bundle in `place`. Raises BundleError where there is none, or of a format not known here."""
     try:
+        if not (place / MANIFEST).is_file():  # a pipe would be read for ever
+            raise FileNotFoundError
         manifest = orjson.loads((place / MANIFEST).read_bytes())
     except FileNotFoundError:
         raise BundleError(f"{place}: no bundle there (no {MANIFEST}); make one with `query-rewrite build`") from None
@@ -170,6 +181,38 @@ def read_manifest(place: Path) -> dict[str, Any]:
         found = manifest.get("format") if isinstance(manifest, dict) else None
         raise BundleError(f"{place}: bundle format {found!r}, this version reads {FORMAT}; build it anew")
     return manifest
+
+
+def version_of(place: Path) -> str | None:
+    """The version of the bundle in `place`; None where there is none that can be read."""
+    try:
+        found = read_manifest(place).get("version")
+    except BundleError:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def manifest_digest(place: Path) -> str:
+    """sha256 (hex) of the manifest, which holds that of every other file: of the bundle as a whole. Raises
+    BundleError."""
+    try:
+        return _sha256(place / MANIFEST)
+    except OSError as error:
+        raise BundleError(f"{place}: no bundle there ({error.strerror}); make one with `query-rewrite build`") from None
+
+
+@contextmanager
+def _held(place: Path) -> Iterator[Path]:
+    """A name for the directory that is at `place` now. It stays good while another takes that place, so that no bundle
+    is read half from the old one and half from the new."""
+    try:
+        fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise BundleError(f"{place}: no bundle there ({error.strerror}); make one with `query-rewrite build`") from None
+    try:
+        yield Path(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
 
 
 def _check_files(place: Path, manifest: Mapping[str, Any]) -> None:
@@ -201,40 +244,76 @@ def encoder_of(place: Path, threads: int = 1) -> Encoder:
         raise BundleError(f"{own}: cannot be read: {error}; build the bundle anew") from error
 
 
-def open_bundle(place: Path, encoder: Encoder, text_vector_cache_bytes: int) -> Bundle:
-    """Opens the bundle in `place`; `encoder` is its `encoder_of`. Raises BundleError naming the part that is missing,
-    altered or does not fit."""
-    manifest = read_manifest(place)
+def check_whole(place: Path) -> str:
+    """The version of the bundle in `place`, all of whose files are what its manifest says; nothing is loaded. Raises
+    BundleError."""
     try:
-        _check_files(place, manifest)
-        if manifest["encoder"] != encoder.fingerprint:
-            raise BundleError(
-                f"{place}: its vectors were made by encoder {manifest['encoder']}, this version has "
-                f"{encoder.fingerprint}; build the bundle anew"
-            )
-        if manifest["feature_schema"] != feature_schema():
-            raise BundleError(f"{place}: its ranker was trained on other features; build the bundle anew")
-        meaning = CachedEncoder(encoder, Encoder.DIMENSION, text_vector_cache_bytes)
-        rules = orjson.loads((place / "completions.json").read_bytes())
-        knowledge = Knowledge.of(
-            GlobalLayer.open(place / "global"),
-            Completer(Rule.from_record(r) for r in rules),
-            Fragments.open(place / "fragments"),
-            Reactions.of_record(orjson.loads((place / "reactions.json").read_bytes())),
-            Hearing(np.load(place / "hearing.npy", allow_pickle=False)),
-            meaning,
-            SOUND_CACHE_BYTES,
+        with _held(place) as held:
+            manifest = read_manifest(held)
+            _check_files(held, manifest)
+            return str(manifest["version"])
+    except (BundleError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+        raise _refusal(place, error) from error
+
+
+def open_bundle(
+    place: Path, encoder: Encoder, text_vector_cache_bytes: int, meaning: CachedEncoder | None = None
+) -> Bundle:
+    """Opens the bundle in `place`; `encoder` is its `encoder_of`. `meaning`: a cache before that very encoder that is
+    to be gone on with, in place of an empty one. Raises BundleError naming the part that is missing, altered or does
+    not fit."""
+    try:
+        if meaning is None:
+            meaning = CachedEncoder(encoder, Encoder.DIMENSION, text_vector_cache_bytes)
+        with _held(place) as held:
+            return _open(held, encoder, meaning)
+    except BundleError as error:
+        raise _refusal(place, error) from error
+    except Exception as error:  # what stands in a file decides what is raised: nothing of it may end a server
+        raise _refusal(place, error) from error
+
+
+def _refusal(place: Path, error: Exception) -> BundleError:
+    """`error` in one line that names `place`."""
+    message = _HELD.sub(str(place), str(error)).replace("\n", " ")
+    if isinstance(error, BundleError):
+        return BundleError(message)
+    return BundleError(f"{place}: a part cannot be read: {type(error).__name__}: {message}; build the bundle anew")
+
+
+def _open(place: Path, encoder: Encoder, meaning: CachedEncoder) -> Bundle:
+    manifest = read_manifest(place)
+    _check_files(place, manifest)
+    if manifest["encoder"] != encoder.fingerprint:
+        raise BundleError(
+            f"{place}: its vectors were made by encoder {manifest['encoder']}, this version has "
+            f"{encoder.fingerprint}; build the bundle anew"
         )
-        chosen = manifest["policy"]
-        calibration = Calibration(tuple(chosen["calibration"]["scores"]), tuple(chosen["calibration"]["probabilities"]))
-        return Bundle(
-            version=manifest["version"],
-            knowledge=knowledge,
-            people=PeopleArchive(place / "people"),
-            model=RankerModel.open(place / "ranker.txt"),
-            triage=Triage.open(place / "triage.txt", chosen["triage"]),
-            policy=Policy(chosen["threshold"], chosen["least_win"], chosen["margin"], calibration),
-            manifest=manifest,
-        )
-    except (KeyError, TypeError, ValueError, IndexError, OSError, RuntimeError) as error:
-        raise BundleError(f"{place}: a part cannot be read: {error}; build the bundle anew") from error
+    if manifest["feature_schema"] != feature_schema():
+        raise BundleError(f"{place}: its ranker was trained on other features; build the bundle anew")
+    for name, features in (("ranker.txt", NAMES), ("triage.txt", QUERY_NAMES)):
+        check_model_text((place / name).read_bytes(), features)
+    rules = orjson.loads((place / "completions.json").read_bytes())
+    knowledge = Knowledge.of(
+        GlobalLayer.open(place / "global"),
+        Completer(Rule.from_record(r) for r in rules),
+        Fragments.open(place / "fragments"),
+        Reactions.of_record(orjson.loads((place / "reactions.json").read_bytes())),
+        Hearing(np.load(place / "hearing.npy", allow_pickle=False)),
+        meaning,
+        SOUND_CACHE_BYTES,
+    )
+    datetime.fromisoformat(manifest["made_at"])  # which metrics ask for later
+    chosen = manifest["policy"]
+    of = chosen["calibration"]
+    calibration = Calibration(tuple(map(float, of["scores"])), tuple(map(float, of["probabilities"])))
+    threshold, least_win, margin = (float(chosen[name]) for name in ("threshold", "least_win", "margin"))
+    return Bundle(
+        version=str(manifest["version"]),
+        knowledge=knowledge,
+        people=PeopleArchive(place / "people"),
+        model=RankerModel.open(place / "ranker.txt"),
+        triage=Triage.open(place / "triage.txt", float(chosen["triage"])),
+        policy=Policy(threshold, least_win, margin, calibration),
+        manifest=manifest,
+    )

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rewrite_service.access.commands import app as token_app
+from rewrite_service.admin.commands import app as admin_commands
 from rewrite_service.decision import Layer
 
 app = typer.Typer(
@@ -22,12 +23,14 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="A query-rewrite service for assistants: learns from the interaction log, serves over gRPC.",
 )
+app.add_typer(admin_commands, name="admin")
 app.add_typer(token_app, name="token")
 _console = Console()
 
 # Heavy libraries are imported inside the commands, so that --help answers at once.
 
 INTERRUPTED = 130
+_EXPECTED = ("requests", "failed", "rewrites", "wins", "losses", "missed", "needless", "wins_per_harm", "reduction")
 
 
 def _layers(text: str) -> frozenset[Layer]:
@@ -59,6 +62,9 @@ def build(
     encoder: Annotated[
         Path | None, typer.Option(help="Encoder that train-encoder made; it goes into the bundle.")
     ] = None,
+    keep: Annotated[
+        int, typer.Option(min=0, help="Bundles that stood there to keep in OUT.kept, so that servers can go back.")
+    ] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Build a bundle from interaction logs.
@@ -77,21 +83,18 @@ def build(
         "encoder": encoder,
     }
     settings = BuildSettings(**{k: v for k, v in given.items() if v is not None})
-    result = run(log, out, settings, Progress(quiet))
+    result = run(log, out, settings, Progress(quiet), keep)
     report, policy = result.learned.report, result.learned.policy
     if result.malformed:
         _console.print(f"{result.malformed} malformed lines set aside in {result.quarantine}")
     table = Table("", "held-out days (expected)", box=None)
-    shown = ("requests", "failed", "rewrites", "wins", "losses", "missed", "needless", "wins_per_harm", "reduction")
-    for name in shown:
+    for name in _EXPECTED:
         table.add_row(name, f"{report[name]:g}")
     table.add_row("threshold, least win, margin", f"{policy.threshold:.3f}, {policy.least_win:g}, {policy.margin:g}")
     _console.print(table)
     _console.print(f"bundle {result.version} from {result.turns} turns in {out}")
     if not report["rewrites"]:
-        _console.print(
-            f"note: no threshold keeps {settings.wins_per_harm:g} wins to a harm; this bundle never rewrites"
-        )
+        _console.print(f"note: no threshold keeps {settings.wins_per_harm:g} wins to a harm; it never rewrites")
 
 
 @app.command()

@@ -14,7 +14,8 @@ class Layer(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why the decision is what it is; stable words for machines. One REWRITE reason, the rest are reasons to pass."""
+    """Why the decision is what it is; stable words for machines. CONFIDENT and PINNED go with a rewrite, the rest
+    are reasons to pass."""
 
     CONFIDENT = "confident"  # rewritten: probability and margin above their bounds
     NO_CANDIDATES = "no_candidates"  # neither layer knows anything near
@@ -25,6 +26,8 @@ class Reason(StrEnum):
     OUT_OF_TIME = "out_of_time"  # the deadline left no room
     EMPTY_QUERY = "empty_query"  # nothing left after normalisation
     INTERNAL_ERROR = "internal_error"  # something broke inside; fail open
+    BLOCKED = "blocked"  # it would have been rewritten, but an operator blocked that rewrite
+    PINNED = "pinned"  # rewritten because an operator said so
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,9 @@ RewriteError
 ├── LimitReached       a bound on what is kept of one user; names the remedy
 ├── Overloaded         too much under way; shed at the door
 ├── NotReady           no bundle is loaded yet
+├── NotFound           what an operator named is not there
+├── NotDone            what an operator asked cannot be done as things are; what was before goes on
+├── StillUnderWay      what an operator asked is not done yet, and goes on
 ├── BundleError        a bundle cannot be used: a part is missing, altered or of another schema
 └── StoreError         the state store failed
 
@@ -52,6 +55,18 @@ class Overloaded(RewriteError):
 
 
 class NotReady(RewriteError):
+    pass
+
+
+class NotFound(RewriteError):
+    pass
+
+
+class NotDone(RewriteError):
+    pass
+
+
+class StillUnderWay(RewriteError):
     pass
 
 

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 _AT_FDCWD = -100
@@ -41,12 +42,17 @@ def by_renaming(a: Path, b: Path) -> None:
     os.rename(aside, a)
 
 
-def put_in_place(draft: Path, place: Path) -> None:
-    """Gives the directory `draft` the name `place`, durably; what stood there is removed afterwards. Raises OSError."""
+def _remove(old: Path) -> None:
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def put_in_place(draft: Path, place: Path, old: Callable[[Path], None] = _remove) -> None:
+    """Gives the directory `draft` the name `place`, durably; `old` then gets what stood there, under the name `draft`,
+    to remove it or to put it elsewhere. Raises OSError."""
     if place.exists():
         exchange(draft, place)
         sync(place.parent)
-        shutil.rmtree(draft, ignore_errors=True)
+        old(draft)
     else:
         os.rename(draft, place)
         sync(place.parent)

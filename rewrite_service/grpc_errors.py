@@ -16,10 +16,13 @@ from rewrite_service.errors import (
     BundleError,
     InvalidRequest,
     LimitReached,
+    NotDone,
+    NotFound,
     NotReady,
     Overloaded,
     PermissionDenied,
     RewriteError,
+    StillUnderWay,
     StoreError,
     Unauthenticated,
 )
@@ -31,6 +34,9 @@ _CODES: dict[type[RewriteError], grpc.StatusCode] = {
     LimitReached: grpc.StatusCode.FAILED_PRECONDITION,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     NotReady: grpc.StatusCode.UNAVAILABLE,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    NotDone: grpc.StatusCode.FAILED_PRECONDITION,
+    StillUnderWay: grpc.StatusCode.DEADLINE_EXCEEDED,
     StoreError: grpc.StatusCode.UNAVAILABLE,
     BundleError: grpc.StatusCode.INTERNAL,
 }

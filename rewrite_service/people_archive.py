@@ -77,14 +77,28 @@ class PeopleArchive:
     def __len__(self) -> int:
         return len(self._hashes)
 
+    def check(self, most: int) -> None:
+        """Reads the turns of `most` users from all over the archive. Raises ValueError where that fails."""
+        for at in range(0, len(self), max(1, len(self) // most)):
+            try:
+                turns = self._turns_at(at)
+            except (zlib.error, MemoryError) as error:
+                raise ValueError(f"people: the turns of one are damaged: {error}") from error
+            rows = self._row_ends[at + 1] - self._row_ends[at]
+            if rows != len(_texts_of(turns)):
+                raise ValueError("people: the vectors of one are not those of their texts")
+
+    def _turns_at(self, at: int) -> list[Interaction]:
+        raw = zlib.decompress(self._turns[self._turn_ends[at] : self._turn_ends[at + 1]].tobytes())
+        return [from_record(record) for record in orjson.loads(raw)]
+
     def user(self, user_id: str) -> ArchivedUser:
         """The user's turns and vectors; `NOBODY` for a user who is not in the log."""
         wanted = np.uint64(key_hash(user_id))
         at = int(np.searchsorted(self._hashes, wanted))
         if at == len(self._hashes) or self._hashes[at] != wanted:
             return NOBODY
-        raw = zlib.decompress(self._turns[self._turn_ends[at] : self._turn_ends[at + 1]].tobytes())
-        turns = [from_record(record) for record in orjson.loads(raw)]
+        turns = self._turns_at(at)
         if any(turn.request.user_id != user_id for turn in turns):
             return NOBODY
         # Exactly what the encoder gave: a rounded vector in the cache that all share would let one user's visit be

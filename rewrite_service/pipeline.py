@@ -8,14 +8,13 @@ Whatever breaks inside, `rewrite` answers: with one layer less, or with *pass* a
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import faiss
 import structlog
 
 from ranker.feature_input import FeatureInput
@@ -24,8 +23,9 @@ from ranker.policy import Policy, Verdict, judge
 from ranker.query_features import query_features
 from retriever.candidates import Candidate
 from retriever.interaction import Interaction, Outcome, Request
+from rewrite_service.admin.rule_book import RuleBook
 from rewrite_service.assemble import find_candidates, open_request
-from rewrite_service.bundle import Bundle, encoder_of, open_bundle
+from rewrite_service.bundle import Bundle
 from rewrite_service.decision import Decision, Layer, Reason, ScoredCandidate
 from rewrite_service.decision_cache import DecisionCache, key_of
 from rewrite_service.errors import StoreError
@@ -34,11 +34,10 @@ from rewrite_service.explanation import layer_of
 from rewrite_service.metrics.catalogue import STORE_ERRORS
 from rewrite_service.stages import StageClock, StageCosts
 from rewrite_service.store.base import Store, TurnFeedback
-from rewrite_service.store.opening import open_store
 from rewrite_service.user_state import Look, UserState, UserStates
 
 if TYPE_CHECKING:
-    from rewrite_service.settings import Settings
+    pass
 
 BOTH_LAYERS = frozenset(Layer)
 FIRST_COSTS_S = {
@@ -48,8 +47,12 @@ FIRST_COSTS_S = {
 """What to expect of a stage before it has run, in seconds; a stage that does not fit the deadline is skipped."""
 _TO_RANK = ("retrieve", "features", "predict")
 WARM_UP_TEXTS = 50
+WARM_UP_TEXTS_LATER = 40
+"""Of a bundle that takes another's place: what the process itself needs is warm by then."""
 MAX_LOADING = 256
 """Users waiting to be loaded in the background."""
+MAX_TAKEN_OVER = 500
+"""Users that a new bundle's pipeline knows before it serves."""
 
 _log = structlog.get_logger()
 
@@ -66,9 +69,10 @@ class Pipeline:
         *,
         decision_cache_bytes: int = 0,
         decision_cache_span_ms: int = 10_000,
+        rules: RuleBook | None = None,
     ) -> None:
         """`policy`: in place of the bundle's own. `decision_cache_bytes`: 0 remembers no decision; `..._span_ms`: for
-        how long, of the requests' own time, one may be given again."""
+        how long, of the requests' own time, one may be given again. `rules`: what an operator blocked and pinned."""
         self._bundle, self._store, self._policy = bundle, store, policy or bundle.policy
         self._costs = StageCosts(FIRST_COSTS_S)
         self._decisions = DecisionCache(decision_cache_bytes) if decision_cache_bytes else None
@@ -76,6 +80,7 @@ class Pipeline:
         self._users = UserStates(bundle.people, store, bundle.knowledge, user_cache_bytes)
         self._loading: set[str] = set()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-user")
+        self._rules = rules
 
     @property
     def bundle_version(self) -> str:
@@ -97,7 +102,12 @@ class Pipeline:
         fault inside. `explain`: with candidates and contributions, which costs several times more. `layers`: those
         that may speak; the turns just before count as situation in any case."""
         known, look = (None, None) if explain else self._recall(request, deadline, layers)
-        return known or self.decide(request, deadline, explain=explain, layers=layers, look=look)[0]
+        decided = known or self.decide(request, deadline, explain=explain, layers=layers, look=look)[0]
+        return self._ruled(decided, request)
+
+    def _ruled(self, decision: Decision, request: Request) -> Decision:
+        """As operators have it, who may block and pin rewrites."""
+        return decision if self._rules is None else self._rules.applied(decision, request)
 
     def decide(
         self,
@@ -132,7 +142,8 @@ class Pipeline:
         except StoreError:
             STORE_ERRORS.inc("read")
             return None
-        return self._given_again(request, revision, layers, began)
+        known = self._given_again(request, revision, layers, began)
+        return None if known is None else self._ruled(known, request)
 
     def _recall(
         self, request: Request, deadline: float | None, layers: frozenset[Layer]
@@ -183,16 +194,18 @@ class Pipeline:
             self._store.amend(feedback)
         return new
 
-    def warm(self) -> None:
+    def warm(self, most: int = WARM_UP_TEXTS, pause: Callable[[], None] = lambda: None) -> None:
         """Runs each part on some of the texts that everybody shares, so that nobody waits for a first time: native
         libraries are loaded, code has run once, the pronunciations of the usual words are known. No user's own rows
-        are read for it: what the shared caches then hold would tell what somebody once said."""
+        are read for it: what the shared caches then hold would tell what somebody once said. `most`: texts, at most
+        twice as many. `pause`: called between them, to let others have the processor."""
         shared = self._bundle.knowledge.shared
-        rows = range(0, len(shared), max(1, len(shared) // WARM_UP_TEXTS))
+        rows = range(0, len(shared), max(1, len(shared) // most))
         texts = ["what is the weather like today", *(shared.text_at(row).text for row in rows)]
         for i, text in enumerate(texts):
             # No costs are learned of it: the first time is not like those after it.
             self._decide(Request("warm-up", "", 1, text), StageClock(), i < 2, BOTH_LAYERS, False)
+            pause()
         turns = [
             Interaction(Request(str(i), "", i * 60_000 + 1, t.text), t.reading(False), Outcome.OK)
             for i, t in enumerate(map(shared.text_at, rows))
@@ -208,6 +221,19 @@ class Pipeline:
             for name, cache in caches.items()
             if cache is not None
         }
+
+    def take_over(self, before: Pipeline, pause: Callable[[], None]) -> None:
+        """Goes on with what `before` knows: what each stage costs, and the users it met last, who are loaded here too
+        before they ask. One who cannot be loaded now is left to the next request. `pause`: called between users."""
+        self._costs = before._costs
+        for user_id in before._users.at_hand(MAX_TAKEN_OVER):
+            with suppress(StoreError):  # no cost is learned of it: it shares the processor with requests
+                self._users.load(user_id)
+            pause()
+
+    def retire(self) -> None:
+        """Ends what is this pipeline's own, once another has taken its place; the store is that one's from now on."""
+        self._loader.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         self._loader.shutdown(wait=True, cancel_futures=True)
@@ -306,7 +332,8 @@ class Pipeline:
         """Once a user, and only so many waiting: whoever is left out is loaded by a later request."""
         if user_id not in self._loading and len(self._loading) < MAX_LOADING:
             self._loading.add(user_id)
-            self._loader.submit(self._load_quietly, user_id)
+            with suppress(RuntimeError):  # retired: this request ends here, and the next one is another pipeline's
+                self._loader.submit(self._load_quietly, user_id)
 
     def _load_quietly(self, user_id: str) -> None:
         try:
@@ -371,23 +398,3 @@ def before(recent: Sequence[Interaction], request: Request) -> list[Interaction]
         for t in recent
         if t.request.timestamp_ms <= request.timestamp_ms and t.request.interaction_id != request.interaction_id
     ]
-
-
-def open_pipeline(bundle: Path, settings: Settings) -> Pipeline:
-    """The pipeline for the bundle in `bundle` with the store that the settings name, warmed. Raises BundleError,
-    StoreError."""
-    faiss.omp_set_num_threads(1)  # one request, one core: the cores are shared by requests
-    encoder = encoder_of(bundle, settings.encoder_threads)
-    opened = open_bundle(bundle, encoder, settings.text_vector_cache_bytes)
-    chosen = {name: getattr(settings, name) for name in ("threshold", "least_win")}
-    policy = replace(opened.policy, **{name: value for name, value in chosen.items() if value is not None})
-    pipeline = Pipeline(
-        opened,
-        open_store(settings),
-        settings.user_cache_bytes,
-        policy,
-        decision_cache_bytes=settings.decision_cache_bytes,
-        decision_cache_span_ms=settings.decision_cache_span_ms,
-    )
-    pipeline.warm()
-    return pipeline

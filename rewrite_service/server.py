@@ -14,6 +14,7 @@ import signal
 import time
 from enum import IntEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own lines on standard error are no JSON; read at import
 
@@ -26,7 +27,7 @@ from grpc_reflection.v1alpha import reflection
 
 from rewrite_service.access.door import Access
 from rewrite_service.access.sockets import certificates_of, listen, server_options
-from rewrite_service.access.tls import CertificateError
+from rewrite_service.access.tls import CertificateError, Certificates
 from rewrite_service.access.tokens import TokensError
 from rewrite_service.access.watch import keep_current
 from rewrite_service.errors import BundleError, StoreError
@@ -36,6 +37,9 @@ from rewrite_service.metrics.endpoint import open_metrics
 from rewrite_service.metrics.sampling import Sampler, process_reading, service_reading
 from rewrite_service.servicer import SERVICE_NAME, RewriteServicer
 from rewrite_service.settings import Settings
+
+if TYPE_CHECKING:
+    from rewrite_service.swap.swapper import Swapper
 
 _HEALTH_NAMES = ("", SERVICE_NAME)
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -92,6 +96,8 @@ class _Server:
         self._settings = settings
         self._log = structlog.get_logger().bind()
         self._stop = asyncio.Event()
+        self._swapper: Swapper | None = None
+        self._admin: grpc.aio.Server | None = None
 
     async def run(self) -> Exit:
         begun = time.monotonic()
@@ -127,6 +133,8 @@ class _Server:
         self._log.info("loading", address=address, bundle=str(self._bundle))
         watching = loop.create_task(keep_current(access, certificates, self._settings.tokens_file))
         code = await self._load(servicer)
+        if code is Exit.OK:
+            code = await self._open_admin(access, certificates)
         if code is Exit.OK and not self._stop.is_set():
             await _set_health(health, health_pb2.HealthCheckResponse.SERVING)
             SERVING.set(1)
@@ -161,16 +169,36 @@ class _Server:
             reflection.enable_server_reflection(names, server)
         return server
 
+    async def _open_admin(self, access: Access, certificates: Certificates | None) -> Exit:
+        """Opens AdminService on its own port, where settings have one."""
+        from rewrite_service.admin.servicer import AdminServicer
+
+        host, port = self._settings.admin_host, self._settings.admin_port
+        if port is None:
+            return Exit.OK
+        self._admin = grpc.aio.server(options=[("grpc.so_reuseport", 0), *server_options(self._settings)])
+        self._admin.add_generic_rpc_handlers((AdminServicer(self._bundle, self._settings, access).handlers(),))
+        try:
+            bound = listen(self._admin, host, port, certificates)
+        except RuntimeError:
+            self._log.error(f"cannot listen on {host}:{port}; set another with admin_port and admin_host")
+            return Exit.ADDRESS
+        await self._admin.start()
+        self._log.info(f"AdminService on {host}:{bound}", admin_address=f"{host}:{bound}")
+        return Exit.OK
+
     async def _load(self, servicer: RewriteServicer) -> Exit:
         def load() -> object:
-            from rewrite_service.pipeline import open_pipeline  # only now: it is heavy, and health answers already
+            from rewrite_service.swap.swapper import Swapper  # only now: it is heavy, and health answers already
 
-            pipeline = open_pipeline(self._bundle, self._settings)
+            self._swapper = Swapper(self._bundle, self._settings)
+            pipeline = self._swapper.open()
             spare_full_collections()
             return pipeline
 
         try:
             await servicer.open(load)
+            self._swapper.start(servicer.take)
         except (BundleError, StoreError) as error:  # they speak of files, never of what anybody said
             self._log.error("cannot serve", error=type(error).__name__, message=str(error))
             return Exit.BUNDLE if isinstance(error, BundleError) else Exit.STORE
@@ -193,9 +221,12 @@ class _Server:
             await asyncio.wait_for(servicer.drain(_QUIET_SECONDS), self._settings.drain_seconds)
         except TimeoutError:
             self._log.warning("drain ended early", cut=servicer.under_way)
+        if self._admin is not None:
+            await self._admin.stop(_FLUSH_SECONDS)
         # Not a greater grace: health watchers never end by themselves.
         await server.stop(_FLUSH_SECONDS)
-        servicer.close(_WORKER_SECONDS)
+        looked = self._swapper is None or self._swapper.close(_WORKER_SECONDS)
+        servicer.close(_WORKER_SECONDS, in_use=not looked)
         self._log.info("stopped")
 
 

@@ -110,6 +110,10 @@ class RewriteServicer:
         """Takes over the pipeline that `load` returns, loaded and warm, and begins to serve. Raises what it raises."""
         self._pipeline = await self._rewriter.run(load)
 
+    def take(self, pipeline: Pipeline) -> None:
+        """Lets `pipeline` decide from now on; what is under way ends on the one before. On the event loop's thread."""
+        self._pipeline = pipeline
+
     def cache_figures(self) -> dict[str, dict[str, int]]:
         """Of the pipeline's caches; nothing before it is open."""
         return {} if self._pipeline is None else self._pipeline.cache_figures()
@@ -136,10 +140,11 @@ class RewriteServicer:
             await self._records.empty()
             await asyncio.sleep(quiet_s / 10)
 
-    def close(self, timeout_s: float) -> None:
-        """Ends the workers and closes the pipeline. One that is still at work after `timeout_s` is left open, as
-        closing files under it would crash the process; what was acknowledged is safe either way."""
-        ended = [worker.close(timeout_s) for worker in (self._rewriter, self._recorder)]
+    def close(self, timeout_s: float, in_use: bool = False) -> None:
+        """Ends the workers and closes the pipeline. One that is still at work after `timeout_s`, or `in_use` by
+        somebody else, is left open, as closing files under it would crash the process; what was acknowledged is safe
+        either way."""
+        ended = [not in_use, *(worker.close(timeout_s) for worker in (self._rewriter, self._recorder))]
         if self._pipeline is not None and all(ended):
             self._pipeline.close()
         elif self._pipeline is not None:
@@ -187,7 +192,7 @@ class RewriteServicer:
                 with caller.quota, gate:
                     if self._pipeline is None:
                         raise NotReady("the server is loading; try again in a moment")
-                    message = _parse(kind, raw)
+                    message = parse(kind, raw)
                     enter_tenant(message, caller.tenant, converters.MAX_TURNS_PER_RECORD)
                     reply = (await answer(message, call)).SerializeToString()
             except asyncio.CancelledError:  # the caller has gone, or its deadline has passed
@@ -299,7 +304,8 @@ class RewriteServicer:
         return None
 
 
-def _parse(kind: type[Message], raw: bytes) -> Message:
+def parse(kind: type[Message], raw: bytes) -> Message:
+    """The message of that kind in `raw`. Raises InvalidRequest."""
     try:
         return kind.FromString(raw)
     except DecodeError:

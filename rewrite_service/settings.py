@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from retriever.normalise import MAX_CHARS
-from rewrite_service.access.exposure import open_to_others
+from rewrite_service.access.exposure import is_loopback, open_to_others
 from rewrite_service.errors import RewriteError
 
 ENV_PREFIX = "QUERY_REWRITE_"
@@ -61,6 +61,15 @@ class Settings(BaseSettings):
 
     state_dir: Path = Path("var/state")
     """Folder of the embedded store, made where there is none, readable by its owner only."""
+
+    bundle_watch_s: float = Field(5.0, ge=0, le=86_400)
+    """How often to look for another bundle in the place of the one that is served, in seconds; 0: never."""
+
+    admin_port: int | None = Field(None, ge=0, le=65535)
+    """Port for AdminService; none: it is off; 0 takes a free one and logs which."""
+
+    admin_host: str = Field("127.0.0.1", min_length=1)
+    """Address for AdminService. Beyond loopback TLS and `tokens_file` are needed, whatever `allow_insecure` says."""
 
     store: Literal["embedded", "redis"] = "embedded"
     """Where turns and preferences are kept: in `state_dir`, for one machine, or in a Redis, for several."""
@@ -209,6 +218,10 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError("tls_cert and tls_key go together: set both, or neither")
     if settings.tls_client_ca is not None and settings.tls_cert is None:
         raise SettingsError("tls_client_ca needs tls_cert and tls_key")
+    if not is_loopback(settings.admin_host) and (settings.tls_cert is None or settings.tokens_file is None):
+        raise SettingsError(
+            f"admin_host: {settings.admin_host} can be reached by others: set tls_cert, tls_key and tokens_file"
+        )
     if (problem := open_to_others(settings.host, settings)) is not None:
         raise SettingsError(f"host: {problem}")
 

@@ -119,9 +119,11 @@ class _Supervisor:
         return [REGISTRY.cells, *(new_cells(REGISTRY, counted) for counted in self._counted)]
 
     def _start(self, number: int) -> None:
+        # What an operator says goes through files that all workers look at, so one of them is enough to take it.
+        settings = self._settings if number == 0 else self._settings.model_copy(update={"admin_port": None})
         process = self._context.Process(
             target=_work,
-            args=(self._bundle, self._settings, os.getpid(), self._counted[number]),
+            args=(self._bundle, settings, os.getpid(), self._counted[number]),
             name=f"worker-{number}",
         )
         # A worker inherits what is held back, and takes it once it can end as it should: told to stop while it still

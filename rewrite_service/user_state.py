@@ -84,6 +84,11 @@ class UserStates:
     def __len__(self) -> int:
         return len(self._states)
 
+    def at_hand(self, most: int) -> list[str]:
+        """The users asked about last, at most so many, the latest last."""
+        with self._lock:
+            return list(self._states)[-most:]
+
     def look(self, user_id: str) -> Look:
         """What is at hand of the user if it is current, else what the store holds: one question to the store. Raises
         StoreError."""

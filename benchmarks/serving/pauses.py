@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from mining.reader import read_log
-from rewrite_service.pipeline import open_pipeline
+from rewrite_service.opening import open_pipeline
 from rewrite_service.server import spare_full_collections
 from rewrite_service.settings import Settings
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import importlib.resources
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 
 PACKAGE_DIR = Path(__file__).resolve().parent
 PROTO_ROOT = PACKAGE_DIR.parent.parent / "proto"
-PROTO = "rewrite/v1/rewrite.proto"
-MODULES = ("rewrite_pb2.py", "rewrite_pb2.pyi", "rewrite_pb2_grpc.py")
+PROTOS = ("rewrite/v1/rewrite.proto", "rewrite/v1/admin.proto")
+_ENDINGS = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py")
 
 # protoc derives the import from the proto's folder; here the modules live in this package instead.
-_IMPORT_MADE = "from rewrite.v1 import rewrite_pb2 as"
-_IMPORT_MEANT = "from rewrite_service.pb import rewrite_pb2 as"
+_IMPORT_MADE = "from rewrite.v1 import "
+_IMPORT_MEANT = "from rewrite_service.pb import "
 
 
 def protoc(*arguments: str) -> None:
@@ -26,7 +27,7 @@ def protoc(*arguments: str) -> None:
     from grpc_tools import protoc as compiler
 
     well_known = importlib.resources.files("grpc_tools") / "_proto"
-    status = compiler.main(["protoc", f"-I{PROTO_ROOT}", f"-I{well_known}", *arguments, PROTO])
+    status = compiler.main(["protoc", f"-I{PROTO_ROOT}", f"-I{well_known}", *arguments, *PROTOS])
     if status != 0:
         raise RuntimeError(f"protoc ended with status {status}")
 
@@ -36,8 +37,9 @@ def generate(target: Path) -> list[Path]:
     written = []
     with tempfile.TemporaryDirectory() as scratch:
         protoc(f"--python_out={scratch}", f"--pyi_out={scratch}", f"--grpc_python_out={scratch}")
-        for name in MODULES:
-            source = Path(scratch, PROTO).with_name(name).read_text(encoding="utf-8")
+        for proto, ending in product(PROTOS, _ENDINGS):
+            name = Path(proto).stem + ending
+            source = Path(scratch, proto).with_name(name).read_text(encoding="utf-8")
             path = target / name
             path.write_text(source.replace(_IMPORT_MADE, _IMPORT_MEANT), encoding="utf-8")
             written.append(path)

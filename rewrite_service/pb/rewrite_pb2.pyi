@@ -51,6 +51,8 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_EMPTY_QUERY: _ClassVar[Reason]
     REASON_INTERNAL_ERROR: _ClassVar[Reason]
     REASON_QUERY_LOOKS_FINE: _ClassVar[Reason]
+    REASON_BLOCKED: _ClassVar[Reason]
+    REASON_PINNED: _ClassVar[Reason]
 CHANNEL_UNSPECIFIED: Channel
 CHANNEL_VOICE: Channel
 CHANNEL_APP: Channel
@@ -78,6 +80,8 @@ REASON_OUT_OF_TIME: Reason
 REASON_EMPTY_QUERY: Reason
 REASON_INTERNAL_ERROR: Reason
 REASON_QUERY_LOOKS_FINE: Reason
+REASON_BLOCKED: Reason
+REASON_PINNED: Reason
 
 class Location(_message.Message):
     __slots__ = ("city", "state")

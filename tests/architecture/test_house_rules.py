@@ -47,5 +47,5 @@ def test_source_keeps_the_rules(path: Path) -> None:
 
 
 def test_the_pipeline_knows_no_transport() -> None:
-    for module in ("pipeline", "assemble", "bundle", "user_state", "replay", "examples", "learning"):
+    for module in ("pipeline", "opening", "assemble", "bundle", "user_state", "replay", "examples", "learning"):
         assert "grpc" not in imported(ROOT / "rewrite_service" / f"{module}.py")

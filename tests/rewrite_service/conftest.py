@@ -148,13 +148,15 @@ Launch = Callable[..., RunningServer]
 
 @pytest.fixture(scope="module")
 def launch(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
-    """Starts servers: `launch(state_dir=..., wait=True, **settings)`; stops them after the module's tests."""
+    """Starts servers: `launch(state_dir=..., bundle=..., wait=..., **settings)`; stops them at the module's end."""
     started: list[RunningServer] = []
 
-    def start(state_dir: Path | None = None, *, wait: bool = True, **settings: object) -> RunningServer:
+    def start(
+        state_dir: Path | None = None, *, bundle: Path | None = None, wait: bool = True, **settings: object
+    ) -> RunningServer:
         folder = tmp_path_factory.mktemp("server")
         log_file = folder / "log"
-        process = spawn(bundle_dir, state_dir or folder / "state", log_file, **settings)
+        process = spawn(bundle or bundle_dir, state_dir or folder / "state", log_file, **settings)
         address = wait_for(lambda: _bound_address(log_file), process, log_file)
         channel = grpc.insecure_channel(address)
         server = RunningServer(process, log_file, address, channel, rewrite_pb2_grpc.RewriteServiceStub(channel))

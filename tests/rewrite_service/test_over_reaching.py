@@ -14,7 +14,8 @@ from mining.reader import read_log
 from mining.sessions import by_user
 from retriever.interaction import Interaction, Interpretation, Request
 from retriever.normalise import normalise
-from rewrite_service.pipeline import Pipeline, open_pipeline
+from rewrite_service.opening import open_pipeline
+from rewrite_service.pipeline import Pipeline
 from rewrite_service.settings import Settings
 
 DAY_MS = 86_400_000

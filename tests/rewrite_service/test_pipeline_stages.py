@@ -126,6 +126,13 @@ def test_a_broken_store_costs_the_personal_layer_and_nothing_is_raised(made: Mad
     assert "personal" in decision.skipped and decision.reason is not Reason.INTERNAL_ERROR
 
 
+def test_a_pipeline_whose_place_was_taken_ends_what_it_has_begun(made: Made, requests: list[Request]) -> None:
+    made.pipeline.retire()
+    made.pipeline._costs.observe("load", 10.0)  # so that the user is left for later
+    decision = made.ask(replace(requests[0], user_id="somebody it has not met"))
+    assert "personal" in decision.skipped and decision.reason is not Reason.INTERNAL_ERROR
+
+
 def test_the_store_is_asked_once_and_its_time_is_told(made: Made, requests: list[Request]) -> None:
     pipeline = Pipeline(made.bundle, made.store, decision_cache_bytes=1 << 20)
     made.store_s = 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,17 @@ from rewrite_service.pb import generate
 
 
 @pytest.fixture(scope="module")
-def described(tmp_path_factory: pytest.TempPathFactory) -> descriptor_pb2.FileDescriptorProto:
+def all_described(tmp_path_factory: pytest.TempPathFactory) -> dict[str, descriptor_pb2.FileDescriptorProto]:
     target = tmp_path_factory.mktemp("proto") / "set"
     generate.protoc(f"--descriptor_set_out={target}", "--include_source_info")
-    return descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes()).file[0]
+    return {file.name: file for file in descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes()).file}
+
+
+@pytest.fixture(params=generate.PROTOS)
+def described(
+    all_described: dict[str, descriptor_pb2.FileDescriptorProto], request: pytest.FixtureRequest
+) -> descriptor_pb2.FileDescriptorProto:
+    return all_described[request.param]
 
 
 def test_generated_code_is_what_the_proto_says(tmp_path: Path) -> None:
@@ -56,10 +64,13 @@ def test_everything_has_a_comment(described: descriptor_pb2.FileDescriptorProto)
 def test_every_enum_starts_at_unspecified(described: descriptor_pb2.FileDescriptorProto) -> None:
     assert described.enum_type
     for enum in described.enum_type:
-        assert (enum.value[0].number, enum.value[0].name) == (0, f"{enum.name.upper()}_UNSPECIFIED")
+        prefix = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", enum.name).upper()
+        assert (enum.value[0].number, enum.value[0].name) == (0, f"{prefix}_UNSPECIFIED")
 
 
-def test_interaction_begins_with_the_fields_of_a_request(described: descriptor_pb2.FileDescriptorProto) -> None:
-    messages = {message.name: message for message in described.message_type}
+def test_interaction_begins_with_the_fields_of_a_request(
+    all_described: dict[str, descriptor_pb2.FileDescriptorProto],
+) -> None:
+    messages = {message.name: message for message in all_described["rewrite/v1/rewrite.proto"].message_type}
     fields = {name: [(f.number, f.name, f.type) for f in messages[name].field] for name in messages}
     assert fields["Interaction"][: len(fields["RewriteRequest"])] == fields["RewriteRequest"]

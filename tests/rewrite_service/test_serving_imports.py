@@ -12,7 +12,7 @@ import sys, tempfile
 from pathlib import Path
 import rewrite_service.server
 from retriever.interaction import Request
-from rewrite_service.pipeline import open_pipeline
+from rewrite_service.opening import open_pipeline
 from rewrite_service.settings import Settings
 
 with tempfile.TemporaryDirectory() as state:
