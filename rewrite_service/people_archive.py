@@ -7,7 +7,7 @@ every turn read is checked to be that user's own, so that not even a collision c
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,17 +77,24 @@ class PeopleArchive:
     def __len__(self) -> int:
         return len(self._hashes)
 
+    def everyone(self) -> Iterator[list[Interaction]]:
+        """The turns of each user, one user at a time."""
+        yield from map(self._turns_at, range(len(self)))
+
     def user(self, user_id: str) -> ArchivedUser:
         """The user's turns and vectors; `NOBODY` for a user who is not in the log."""
         wanted = np.uint64(key_hash(user_id))
         at = int(np.searchsorted(self._hashes, wanted))
         if at == len(self._hashes) or self._hashes[at] != wanted:
             return NOBODY
-        raw = zlib.decompress(self._turns[self._turn_ends[at] : self._turn_ends[at + 1]].tobytes())
-        turns = [from_record(record) for record in orjson.loads(raw)]
+        turns = self._turns_at(at)
         if any(turn.request.user_id != user_id for turn in turns):
             return NOBODY
         # Exactly what the encoder gave: a rounded vector in the cache that all share would let one user's visit be
         # seen in another's figures.
         vectors = self._vectors[self._row_ends[at] : self._row_ends[at + 1]]
         return ArchivedUser(turns, _texts_of(turns), vectors)
+
+    def _turns_at(self, at: int) -> list[Interaction]:
+        raw = zlib.decompress(self._turns[self._turn_ends[at] : self._turn_ends[at + 1]].tobytes())
+        return [from_record(record) for record in orjson.loads(raw)]

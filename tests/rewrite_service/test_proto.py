@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,8 @@ def test_everything_has_a_comment(described: descriptor_pb2.FileDescriptorProto)
 def test_every_enum_starts_at_unspecified(described: descriptor_pb2.FileDescriptorProto) -> None:
     assert described.enum_type
     for enum in described.enum_type:
-        assert (enum.value[0].number, enum.value[0].name) == (0, f"{enum.name.upper()}_UNSPECIFIED")
+        prefix = re.sub(r"(?<!^)(?=[A-Z])", "_", enum.name).upper()
+        assert (enum.value[0].number, enum.value[0].name) == (0, f"{prefix}_UNSPECIFIED")
 
 
 def test_interaction_begins_with_the_fields_of_a_request(described: descriptor_pb2.FileDescriptorProto) -> None:
