@@ -18,11 +18,13 @@ _console = Console()
 
 _User = Annotated[str, typer.Option(help="The user's id.")]
 _StateDir = Annotated[Path | None, typer.Option(help="The servers' state folder; default: as `serve` has it.")]
+_Tenant = Annotated[str, typer.Option(help="The tenant whose user it is; default: the default tenant.")]
 _Bundles = Annotated[list[Path] | None, typer.Option(help="A bundle that may hold the user's turns. Repeatable.")]
 
 
 def forget(
     user: _User,
+    tenant: _Tenant = "",
     state_dir: _StateDir = None,
     bundle: _Bundles = None,
     verify: Annotated[bool, typer.Option("--verify", help="Scan the files for what is left, byte by byte.")] = False,
@@ -43,11 +45,12 @@ def forget(
     import orjson
 
     from rewrite_service import forgetting, traces
+    from rewrite_service.access.tenants import inner_id
     from rewrite_service.export import everything_of
     from rewrite_service.store import embedded_files
     from rewrite_service.store.opening import open_store
 
-    settings, bundles = _settings(state_dir), bundle or []
+    user, settings, bundles = inner_id(tenant, user), _settings(state_dir), bundle or []
     place = settings.state_dir if settings.store == "embedded" else None
     if compact and place is None:
         raise typer.BadParameter("only the embedded store has files to compact", param_hint="--compact")
@@ -80,6 +83,7 @@ def forget(
 
 def export(
     user: _User,
+    tenant: _Tenant = "",
     state_dir: _StateDir = None,
     bundle: _Bundles = None,
     out: Annotated[Path | None, typer.Option(help="File to write; default: standard output.")] = None,
@@ -88,11 +92,12 @@ def export(
 
     Example: `query-rewrite export --user ada --bundle var/bundle --out ada.jsonl`
     """
+    from rewrite_service.access.tenants import inner_id
     from rewrite_service.export import everything_of, written
     from rewrite_service.store.opening import open_store
     from rewrite_service.traces import archive_of
 
-    archives = {str(path): archive_of(path) for path in bundle or []}
+    user, archives = inner_id(tenant, user), {str(path): archive_of(path) for path in bundle or []}
     store = open_store(_settings(state_dir))
     try:
         lines = everything_of(user, store, archives)

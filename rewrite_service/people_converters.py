@@ -7,7 +7,16 @@ import time
 
 from retriever.preference import Preference
 from retriever.preferences import PreferenceKind
-from rewrite_service.converters import DEFAULT_LIMITS, Limits, _by_number, _identifier, _member, _text, _timestamp, _user
+from rewrite_service.converters import (
+    DEFAULT_LIMITS,
+    Limits,
+    _by_number,
+    _identifier,
+    _member,
+    _text,
+    _timestamp,
+    _user,
+)
 from rewrite_service.errors import InvalidRequest
 from rewrite_service.forgetting import ForgottenUser
 from rewrite_service.lesson import Lesson, Taught

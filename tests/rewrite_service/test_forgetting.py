@@ -19,6 +19,7 @@ from retriever import normalise as normal_forms
 from retriever.packed import PackedStrings
 from retriever.preferences import PreferenceKind, preference
 from retriever.vector_cache import CachedEncoder
+from rewrite_service.access.tenants import inner_id
 from rewrite_service.bundle import Bundle, encoder_of, open_bundle
 from rewrite_service.cli import app
 from rewrite_service.examples import learn_knowledge
@@ -274,6 +275,19 @@ def test_an_export_has_everything(bundle_dir: Path, tmp_path: Path) -> None:
     assert to_record(mine).items() <= lines[0].items() and lines[0]["rewritten_query"] is None
     assert lines[1]["text"] == "my sister is called anna"
     assert all(line["user_id"] == "ada" for line in lines if line["type"] == "turn") and len(lines) > 100
+
+
+def test_one_tenants_user_is_not_anothers(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    store.append([turn("play jazz", user="ann"), turn("play go", user=inner_id("acme", "ann"))])
+    store.close()
+    of_acme = ("--user", "ann", "--tenant", "acme", "--state-dir", tmp_path)
+    [line] = command("export", *of_acme)[1].splitlines()
+    assert orjson.loads(line)["query"] == "play go"
+    assert command("forget", *of_acme, "--compact", "--verify")[0] == 0
+    assert command("export", *of_acme) == (0, "")
+    [line] = command("export", "--user", "ann", "--state-dir", tmp_path)[1].splitlines()
+    assert orjson.loads(line)["query"] == "play jazz"
 
 
 # In the next build
