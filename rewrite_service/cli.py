@@ -308,10 +308,14 @@ for _command in (train_encoder, forget, export, compact):
 
 def main() -> None:
     """Entry point. Errors raised on purpose are one line on standard error; a fault shows its whole trace."""
+    import structlog
+
     from mining.reader import LogError
     from rewrite_service.errors import RewriteError
     from rewrite_service.settings import SettingsError
 
+    # What a library of ours has to say must not stand in what a command puts out; servers set up their own lines.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         app()
     except (RewriteError, LogError, OSError) as error:  # OSError: a path that cannot be read or written, named in it

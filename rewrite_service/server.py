@@ -145,7 +145,8 @@ class _Server:
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), _CACHES_EVERY_S)
-            await servicer.drop_forgotten()
+            if not self._stop.is_set():
+                await servicer.drop_forgotten()
             self._log.info("caches", **servicer.cache_figures())
 
     def _server(self, servicer: RewriteServicer, health: health_aio.HealthServicer) -> grpc.aio.Server:
