@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,9 @@ from rewrite_service.store.opening import open_store
 if TYPE_CHECKING:
     from rewrite_service.settings import Settings
 
+_SPACE, _ALL = "forgettings", b"all"
+"""Where the store counts how often users were forgotten."""
+_REMEMBERING = type(lru_cache(len))
 _OURS = ("retriever", "ranker", "mining", "rewrite_service")
 
 
@@ -52,6 +56,7 @@ def forget(user_id: str, store: Store, archives: Sequence[PeopleArchive]) -> For
     # A device whose clock is ahead has said things at moments that are still to come.
     said = [turn.request.timestamp_ms for turn in (*store.user(user_id).turns, *archived)]
     gone = store.forget(user_id, max([time.time_ns() // 1_000_000, *said]))
+    store.add_counts(_SPACE, {_ALL: (1,)})
     return ForgottenUser(gone.turns, gone.preferences, bool(archived))
 
 
@@ -67,6 +72,7 @@ class Forgetter:
     ) -> None:
         """`by_user`: the caches of what is held by user; those by text are `knowledge`'s and the libraries'."""
         self._store, self._archive, self._knowledge, self._by_user = store, archive, knowledge, by_user
+        self._counted: Mapping[bytes, tuple[int, ...]] = {}
         self._seen: Mapping[bytes, int] = {}
 
     def forget(self, user_id: str) -> ForgottenUser:
@@ -79,10 +85,14 @@ class Forgetter:
 
     def sweep(self) -> None:
         """Drops from memory whom another process has forgotten since the last time, and whom a request under way has
-        brought back while this one forgot. Nothing of them could be reached any more. Raises StoreError."""
+        brought back while this one forgot. Nothing of them could be reached any more. Cheap where nobody was forgotten:
+        the tombstones are gone through only when their number has changed. Raises StoreError."""
+        counted = self._store.counts(_SPACE)
+        if counted == self._counted:
+            return
         tombstones = self._store.tombstones()
         new = {user for user, at_ms in tombstones.items() if self._seen.get(user) != at_ms}
-        self._seen = tombstones
+        self._counted, self._seen = counted, tombstones
         if not new:
             return
         for cache in self._by_user:
@@ -122,5 +132,5 @@ def clear_text_caches(knowledge: Knowledge) -> None:
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in _OURS:
             for value in list(vars(module).values()):
-                if callable(clear := getattr(value, "cache_clear", None)):
-                    clear()
+                if isinstance(value, _REMEMBERING):
+                    value.cache_clear()

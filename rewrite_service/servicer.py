@@ -260,21 +260,21 @@ class RewriteServicer:
 
     async def _teach(self, message: pb.TeachRequest, call: Call) -> pb.TeachResponse:
         lesson, people = people_converters.to_lesson(message, self._limits), self._pipeline.people
-        call.facts |= user_fields(lesson.user_id, self._settings.log_texts)
+        call.tell(lambda: user_fields(lesson.user_id, self._settings.log_texts))
         taught = await self._recorder.run(lambda: people.teach(lesson))
-        call.facts["kind"] = taught.preference.kind
+        call.tell(lambda: {"kind": taught.preference.kind})
         return people_converters.from_taught(taught)
 
     async def _list_preferences(self, message: pb.ListPreferencesRequest, call: Call) -> pb.ListPreferencesResponse:
         user_id, people = people_converters.to_user_id(message), self._pipeline.people
-        call.facts |= user_fields(user_id, self._settings.log_texts)
+        call.tell(lambda: user_fields(user_id, self._settings.log_texts))
         held = await self._recorder.run(lambda: people.preferences(user_id))
         return pb.ListPreferencesResponse(preferences=map(people_converters.from_preference, held))
 
     async def _remove_preference(self, message: pb.RemovePreferenceRequest, call: Call) -> pb.RemovePreferenceResponse:
         user_id, people = people_converters.to_user_id(message), self._pipeline.people
         name = people_converters.to_preference_id(message)
-        call.facts |= user_fields(user_id, self._settings.log_texts)
+        call.tell(lambda: user_fields(user_id, self._settings.log_texts))
         return pb.RemovePreferenceResponse(
             removed=await self._recorder.run(lambda: people.remove_preference(user_id, name))
         )
@@ -283,7 +283,7 @@ class RewriteServicer:
         user_id, pipeline = people_converters.to_user_id(message), self._pipeline
         # No hash of the id either: the line stays when the user is gone.
         forgotten = await self._recorder.run(lambda: pipeline.people.forget(user_id))
-        call.facts |= {"turns": forgotten.turns, "preferences": forgotten.preferences}
+        call.tell(lambda: {"turns": forgotten.turns, "preferences": forgotten.preferences})
         return people_converters.from_forgotten(forgotten, pipeline.bundle_version)
 
     async def drop_forgotten(self) -> None:

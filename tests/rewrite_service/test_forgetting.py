@@ -19,6 +19,7 @@ from retriever import normalise as normal_forms
 from retriever.packed import PackedStrings
 from retriever.preferences import PreferenceKind, preference
 from retriever.vector_cache import CachedEncoder
+from rewrite_service import forgetting
 from rewrite_service.access.tenants import inner_id
 from rewrite_service.bundle import Bundle, encoder_of, open_bundle
 from rewrite_service.cli import app
@@ -171,7 +172,7 @@ def test_nothing_stays_in_memory_of_whom_another_process_has_forgotten(pipeline:
     be_known(pipeline)
     pipeline.people.drop_forgotten()
     assert len(remembered(pipeline, SECRET)) == 5, "nobody was forgotten"
-    pipeline._store.forget("ann", NOW)
+    forgetting.forget("ann", pipeline._store, [])
     pipeline.people.drop_forgotten()
     assert remembered(pipeline, SECRET) == []
     pipeline.rewrite(request(SECRET))
