@@ -38,7 +38,7 @@ from rewrite_service.stages import StageClock, StageCosts
 from rewrite_service.store.base import Store, TurnFeedback
 from rewrite_service.store.opening import open_store
 from rewrite_service.taught import as_decision, suggestion, taught_rewrites
-from rewrite_service.user_state import Look, UserState, UserStates
+from rewrite_service.user_state import Look, UserState, UserStates, before
 
 if TYPE_CHECKING:
     from rewrite_service.settings import Settings
@@ -378,15 +378,6 @@ class Pipeline:
             stage_us=clock.stage_us,
             skipped=tuple(clock.skipped),
         )
-
-
-def before(recent: Sequence[Interaction], request: Request) -> list[Interaction]:
-    """Only what came before the request, however late it is asked; a turn never counts as its own situation."""
-    return [
-        t
-        for t in recent
-        if t.request.timestamp_ms <= request.timestamp_ms and t.request.interaction_id != request.interaction_id
-    ]
 
 
 def open_pipeline(bundle: Path, settings: Settings) -> Pipeline:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from retriever.interaction import Interaction
+from retriever.interaction import Interaction, Request
 from retriever.personal_layer import PersonalLayer
 from retriever.preferences import NOTHING_TAUGHT, Preferences
 from rewrite_service.assemble import Knowledge
@@ -69,6 +69,15 @@ def as_asked(turns: Sequence[Interaction], rewrites: Mapping[str, str]) -> Seque
         text = rewrites.get(turn.request.interaction_id)
         out.append(turn if text is None else replace(turn, request=replace(turn.request, query=text)))
     return out
+
+
+def before(recent: Sequence[Interaction], request: Request) -> list[Interaction]:
+    """Only what came before the request, however late it is asked; a turn never counts as its own situation."""
+    return [
+        t
+        for t in recent
+        if t.request.timestamp_ms <= request.timestamp_ms and t.request.interaction_id != request.interaction_id
+    ]
 
 
 class UserStates:
