@@ -17,6 +17,7 @@ from retriever.evidence import TextEvidence
 from retriever.global_layer import GlobalLayer, GlobalText
 from retriever.interaction import Interpretation
 from retriever.personal_layer import PersonalLayer
+from retriever.preferences import TaughtRewrite
 from retriever.views import Views
 
 PERSONAL_K = 12
@@ -36,6 +37,7 @@ class Candidate:
     `meaning`, `sound`: cosines to the query (-1 to 1; 0 where not computed). `personal_repair`, `global_repair`:
     cosine by sound of the query to the nearest query that this text repaired, 0 where there is none.
     `completion`, `composition`: how it was made from the query, where it was. `hypothesis`: the recogniser's own.
+    `taught`: what the user's own preferences make of the query, where it is that.
     """
 
     text: str
@@ -50,6 +52,7 @@ class Candidate:
     personal_repair: float = 0.0
     global_repair: float = 0.0
     hypothesis: bool = False
+    taught: TaughtRewrite | None = None
     is_query: bool = False
 
 
@@ -71,13 +74,14 @@ def gather(
     completions: Sequence[Completion] = (),
     compositions: Sequence[Composition] = (),
     hypotheses: Sequence[str] = (),
+    taught: Sequence[TaughtRewrite] = (),
 ) -> list[Candidate]:
     """The query itself first (`leave`, as `leave_alone` makes it), then the candidates of both layers, best first, each
     text once.
 
     `views`: the query's vectors, one row; a missing meaning view (all zeros) finds by sound alone. `personal`,
     `shared`: None turns a layer off. `completions`, `compositions`: best first. `hypotheses`: what else the recogniser
-    may have heard.
+    may have heard. `taught`: what the user's preferences make of the query.
     """
     found: dict[str, Candidate] = {}
 
@@ -116,6 +120,8 @@ def gather(
             c.composition = composition
     for text in hypotheses:
         candidate(text).hypothesis = True
+    for rewrite in taught:
+        candidate(rewrite.text).taught = rewrite
     found.pop(leave.text, None)
     best = _fused(list(found.values()))
     _add_evidence(best, has_screen, personal, shared)
@@ -136,6 +142,7 @@ def _fused(found: Sequence[Candidate]) -> list[Candidate]:
         ([i for i, c in enumerate(found) if c.meaning > 0], lambda i: -found[i].meaning),
         ([i for i, c in enumerate(found) if c.sound > 0], lambda i: -found[i].sound),
         ([i for i, c in enumerate(found) if c.hypothesis], None),
+        ([i for i, c in enumerate(found) if c.taught is not None], None),
     )
     for theirs, key in ways:
         if key is not None:

@@ -73,6 +73,9 @@ class Fragment:
             return Interpretation(frame.intent, tuple(sorted(frame.constants + self.slots)))
         return next((r for r in self.readings if r.intent == frame.intent), None)
 
+_SAME_SOUND = 4
+"""So many names may sound just alike: a name is found among them by its sound."""
+
 
 class Fragments:
     """Frames and shared fragments of a bundle; read-only."""
@@ -97,6 +100,10 @@ class Fragments:
         self._by_first: dict[str, list[Frame]] = {}
         for frame in sorted(frames, key=lambda f: (-len(f.before) - len(f.after), -f.people, f.before, f.group)):
             self._by_first.setdefault(frame.before.split(" ", 1)[0], []).append(frame)
+        self._unfilled: dict[str, list[Frame]] = {}
+        for frame in frames:
+            if frame.after:  # where a name ends the request, what is left of it is no request
+                self._unfilled.setdefault(frame.around("").replace("  ", " "), []).append(frame)
         self._patterns = sorted({frame.gaps for frame in frames})
         self._fillable: dict[frozenset[str], list[str]] = {}
 
@@ -127,6 +134,16 @@ class Fragments:
             if frame.group not in out and (rest := frame.rest_of(query)):
                 out[frame.group] = (frame, rest)
         return list(out.values())
+
+    def unfilled(self, query: str) -> list[Frame]:
+        """The frames that `query` is all the words of, the name left out: "find restaurants"."""
+        return self._unfilled.get(query, [])
+
+    def called(self, name: str, sound: TextEncoder) -> list[Fragment]:
+        """The shared fragments for gaps of one slot that are just `name` (normal form)."""
+        vector = sound.encode([name])
+        kinds = [gaps for gaps in self._index_of if len(gaps.split()) == 1]
+        return [f for gaps in kinds for f in self.nearest(gaps, vector, _SAME_SOUND)[0] if f.text == name]
 
     def nearest(self, gaps: str, vectors: np.ndarray, k: int) -> list[list[Fragment]]:
         """For each row of `vectors`, float32 (n, d), the `k` fragments for such gaps that sound most like it."""

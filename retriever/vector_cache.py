@@ -68,6 +68,11 @@ class CachedEncoder:
     def __contains__(self, text: str) -> bool:
         return text in self._vectors
 
+    def clear(self) -> None:
+        """Forgets all texts."""
+        with self._lock:
+            self._vectors.clear()
+
     def put(self, texts: Sequence[str], vectors: np.ndarray) -> None:
         """Remembers vectors made elsewhere (a bundle's)."""
         with self._lock:

@@ -22,6 +22,7 @@ from retriever.hearing import Hearing
 from retriever.interaction import Interaction, Request
 from retriever.normalise import normalise
 from retriever.personal_layer import PersonalLayer
+from retriever.preferences import TaughtRewrite
 from retriever.vector_cache import CachedEncoder
 from retriever.views import Views
 from rewrite_service.stages import StageClock
@@ -90,11 +91,13 @@ def _keeps_failing(own: PersonalLayer, query: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class Opening:
     """A request of which all is known but its candidates. `x`: holds the query itself alone. `fitting`: the frames that
-    fit the query. `besides`: the recogniser's best other hypotheses, in normal form."""
+    fit the query. `besides`: the recogniser's best other hypotheses, in normal form. `taught`: what the user's
+    preferences make of the query."""
 
     x: FeatureInput
     fitting: Sequence[tuple[Frame, str]]
     besides: Sequence[str]
+    taught: Sequence[TaughtRewrite] = ()
 
 
 def open_request(
@@ -148,7 +151,8 @@ def find_candidates(opening: Opening, knowledge: Knowledge, clock: StageClock) -
             compositions = [replace(c, heard_rank=rank) if rank else c for rank, cs in enumerate(made) for c in cs]
         has_screen = request.context.has_screen
         leave = x.candidates[0]
-        candidates = gather(leave, views, has_screen, own, x.shared, completions, compositions, unproven)
+        made = (completions, compositions, unproven, opening.taught)
+        candidates = gather(leave, views, has_screen, own, x.shared, *made)
         unknown = [c for c in candidates if c.sound == 0.0]
         if unknown:
             # Found by a repair or a rule, not by its own nearness, which is cheap to add for the sound.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from retriever.vector_cache import CachedEncoder
 from rewrite_service.bundle import check_place, write_bundle
 from rewrite_service.errors import BundleError
 from rewrite_service.examples import block_starts, examples, learn_knowledge
+from rewrite_service.forgetting import without_forgotten
 from rewrite_service.learning import HELD_OUT_BLOCKS, Learned, learn
 from rewrite_service.progress import Progress
 
@@ -39,18 +41,28 @@ class BuildSettings:
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """`version`: of the bundle. `malformed`: lines set aside in `quarantine`."""
+    """`version`: of the bundle. `malformed`: lines set aside in `quarantine`. `forgotten`: turns left out, of users who
+    were forgotten."""
 
     version: str
     learned: Learned
     turns: int
     malformed: int
     quarantine: Path
+    forgotten: int = 0
 
 
-def build(logs: list[Path], out: Path, settings: BuildSettings, progress: Progress, keep: int = 0) -> BuildResult:
+def build(
+    logs: list[Path],
+    out: Path,
+    settings: BuildSettings,
+    progress: Progress,
+    keep: int = 0,
+    tombstones: Mapping[bytes, int] | None = None,
+) -> BuildResult:
     """Builds the bundle `out` from the logs. `keep`: how many of the bundles that stood there are kept beside it.
-    Raises LogError, BundleError; replaces nothing before all is made."""
+    `tombstones`: of users who were forgotten (`Store.tombstones`), whose turns are left out. Raises LogError,
+    BundleError; replaces nothing before all is made."""
     out = out.absolute()
     check_place(out)
     encoder = _encoder(settings.encoder)
@@ -58,12 +70,13 @@ def build(logs: list[Path], out: Path, settings: BuildSettings, progress: Progre
     quarantine.unlink(missing_ok=True)
     with progress.task("reading the log") as step:
         reading = read_log(logs, quarantine, settings.max_malformed_share, step)
-    people = by_user(reading.turns)
-    if len(reading.turns) < settings.blocks * 4:
-        raise LogError(f"the log holds {len(reading.turns)} turns; too few to learn from")
+    turns = without_forgotten(reading.turns, tombstones or {})
+    people = by_user(turns)
+    if len(turns) < settings.blocks * 4:
+        raise LogError(f"the log holds {len(turns)} turns; too few to learn from")
     meaning = CachedEncoder(encoder, Encoder.DIMENSION, _VECTOR_CACHE_BYTES)
     after = block_starts(people, settings.blocks)[0]
-    replayed = sum(t.request.timestamp_ms >= after for t in reading.turns)
+    replayed = sum(t.request.timestamp_ms >= after for t in turns)
     with progress.task("replaying requests", replayed) as step:
         made = list(examples(people, meaning, blocks=settings.blocks, min_people=settings.min_people, progress=step))
     with progress.task("learning to rank", HELD_OUT_BLOCKS + 1) as step:
@@ -90,18 +103,20 @@ def build(logs: list[Path], out: Path, settings: BuildSettings, progress: Progre
             built_from={
                 "logs": [{"name": p.name, "sha256": _sha256(p)} for p in logs],
                 "lines": reading.lines,
-                "turns": len(reading.turns),
+                "turns": len(turns),
+                "forgotten": len(reading.turns) - len(turns),
                 "people": len(people),
                 "duplicates": reading.duplicates,
                 "malformed": len(reading.malformed),
-                "from_ms": reading.turns[0].request.timestamp_ms,
-                "to_ms": reading.turns[-1].request.timestamp_ms,
+                "from_ms": turns[0].request.timestamp_ms,
+                "to_ms": turns[-1].request.timestamp_ms,
             },
             settings={**asdict(settings), "encoder": settings.encoder and settings.encoder.name},
             report=learned.report,
             keep=keep,
         )
-    return BuildResult(version, learned, len(reading.turns), len(reading.malformed), quarantine)
+    forgotten = len(reading.turns) - len(turns)
+    return BuildResult(version, learned, len(turns), len(reading.malformed), quarantine, forgotten)
 
 
 def _encoder(directory: Path | None) -> Encoder:

@@ -4,7 +4,6 @@ something: 0 done, 1 failed, 2 wrong usage (and see `rewrite_service.server.Exit
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,8 @@ from rich.table import Table
 from rewrite_service.access.commands import app as token_app
 from rewrite_service.admin.commands import app as admin_commands
 from rewrite_service.decision import Layer
+from rewrite_service.people_commands import compact, export, forget
+from rewrite_service.training_command import one_of, train_encoder
 
 app = typer.Typer(
     add_completion=False,
@@ -65,6 +66,9 @@ def build(
     keep: Annotated[
         int, typer.Option(min=0, help="Bundles that stood there to keep in OUT.kept, so that servers can go back.")
     ] = 1,
+    forgotten: Annotated[
+        Path | None, typer.Option(help="State folder whose forgotten users are left out; default: the servers' store.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Build a bundle from interaction logs.
@@ -73,7 +77,9 @@ def build(
     """
     from rewrite_service.build import BuildSettings
     from rewrite_service.build import build as run
+    from rewrite_service.forgetting import tombstones_of
     from rewrite_service.progress import Progress
+    from rewrite_service.settings import load_settings
 
     given = {
         "wins_per_harm": wins_per_harm,
@@ -83,10 +89,12 @@ def build(
         "encoder": encoder,
     }
     settings = BuildSettings(**{k: v for k, v in given.items() if v is not None})
-    result = run(log, out, settings, Progress(quiet), keep)
+    result = run(log, out, settings, Progress(quiet), keep, tombstones_of(load_settings(), forgotten))
     report, policy = result.learned.report, result.learned.policy
     if result.malformed:
         _console.print(f"{result.malformed} malformed lines set aside in {result.quarantine}")
+    if result.forgotten:
+        _console.print(f"{result.forgotten} turns left out, of users who were forgotten")
     table = Table("", "held-out days (expected)", box=None)
     for name in _EXPECTED:
         table.add_row(name, f"{report[name]:g}")
@@ -95,87 +103,6 @@ def build(
     _console.print(f"bundle {result.version} from {result.turns} turns in {out}")
     if not report["rewrites"]:
         _console.print(f"note: no threshold keeps {settings.wins_per_harm:g} wins to a harm; it never rewrites")
-
-
-@app.command()
-def train_encoder(
-    log: Annotated[
-        list[Path], typer.Option(help="Interaction log: JSON lines (plain or gzip) or Parquet. Repeatable.")
-    ],
-    out: Annotated[Path, typer.Option(help="Directory of the encoder; replaced as a whole when all is done.")],
-    loss: Annotated[str, typer.Option(help="in-batch, corpus, or decomposable; see docs/encoder.md.")] = "",
-    batch: Annotated[int | None, typer.Option(min=2, help="Pairs a step.")] = None,
-    pairs_seen: Annotated[int | None, typer.Option(min=2, help="Pairs in all; steps = pairs / batch.")] = None,
-    layers: Annotated[int | None, typer.Option(min=1, help="Layers kept of the base model; default: all.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=1e-7, max=1.0, help="At its highest.")] = None,
-    stay_near: Annotated[
-        float | None, typer.Option(min=0, help="How much the vectors of what was meant stay where they were.")
-    ] = None,
-    order: Annotated[str, typer.Option(help="mixed, clean-first, or misheard-first.")] = "",
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same encoder.")] = None,
-    base: Annotated[
-        Path | None, typer.Option(help="sentence-transformers model to begin from; default: all-MiniLM-L6-v2.")
-    ] = None,
-    held_out: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="Share of the log's turns, the last, to judge by.")
-    ] = 0.2,
-    threads: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 2,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-) -> None:
-    """Train an encoder on texts of one meaning that a log holds: failures and their repairs, and words for one thing.
-
-    Stopped, the same command goes on where it was. Needs the extra `train`. Then: `query-rewrite build --encoder DIR`.
-
-    Example: `query-rewrite train-encoder --log day1.jsonl.gz --out var/encoder`
-    """
-    from rewrite_service.progress import Progress
-
-    try:
-        from retriever.training.losses import Loss
-        from retriever.training.train import Order, TrainSettings
-        from rewrite_service.encoder_training import train_encoder as run
-    except ModuleNotFoundError as error:
-        print(f"error: train-encoder needs {error.name}: pip install 'query-rewrite[train]'", file=sys.stderr)
-        raise typer.Exit(1) from None
-    given = {
-        "loss": _one_of(Loss, loss, "--loss"),
-        "batch": batch,
-        "pairs_seen": pairs_seen,
-        "layers": layers,
-        "learning_rate": learning_rate,
-        "stay_near": stay_near,
-        "order": _one_of(Order, order, "--order"),
-        "seed": seed,
-    }
-    settings = TrainSettings(**{k: v for k, v in given.items() if v is not None})
-    report = run(
-        log,
-        out,
-        settings,
-        Progress(quiet),
-        base=base,
-        held_out_share=held_out,
-        threads=threads,
-        say=lambda line: _console.print(line, soft_wrap=True),
-    )
-    judged = report["held_out"]
-    table = Table("held-out days, by meaning alone", *judged, box=None)
-    for name in judged["trained"]:
-        table.add_row(name, *(f"{figures[name]:g}" for figures in judged.values()))
-    _console.print(table)
-    _console.print(f"encoder in {out}; next: query-rewrite build --encoder {out} ...", soft_wrap=True)
-    if judged["trained"]["recall@20"] <= judged["as shipped"]["recall@20"]:
-        _console.print("note: it finds no more than the one that is shipped; nothing is gained by it")
-
-
-def _one_of(kind: type[StrEnum], text: str, option: str) -> StrEnum | None:
-    """The member that `text` names, None for an empty text. Raises a usage error."""
-    if not text:
-        return None
-    try:
-        return kind(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r}: name one of {', '.join(kind)}", param_hint=option) from None
 
 
 @app.command()
@@ -326,7 +253,7 @@ def loadtest(
         target,
         seconds=seconds,
         requests=read_requests(log),
-        mix=_one_of(Mix, mix, "--mix") or Mix.USUAL,
+        mix=one_of(Mix, mix, "--mix") or Mix.USUAL,
         connections=connections,
         allow_remote=allow_remote,
         token=token,
@@ -378,12 +305,20 @@ def inspect(bundle: Annotated[Path, typer.Argument(help="Directory of the bundle
     _console.print_json(data=manifest)
 
 
+for _command in (train_encoder, forget, export, compact):
+    app.command()(_command)
+
+
 def main() -> None:
     """Entry point. Errors raised on purpose are one line on standard error; a fault shows its whole trace."""
+    import structlog
+
     from mining.reader import LogError
     from rewrite_service.errors import RewriteError
     from rewrite_service.settings import SettingsError
 
+    # What a library of ours has to say must not stand in what a command puts out; servers set up their own lines.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         app()
     except (RewriteError, LogError, OSError) as error:  # OSError: a path that cannot be read or written, named in it

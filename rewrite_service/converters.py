@@ -22,8 +22,9 @@ from retriever.interaction import (
     Outcome,
     Request,
 )
+from retriever.preferences import PreferenceKind
 from rewrite_service.access.tenants import outer_id
-from rewrite_service.decision import Decision, Layer, Reason, ScoredCandidate
+from rewrite_service.decision import Decision, Layer, Reason, ScoredCandidate, Suggestion
 from rewrite_service.errors import InvalidRequest
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.store.base import TurnFeedback
@@ -60,6 +61,7 @@ _OUTCOMES = _by_number(Outcome, "OUTCOME")
 _EXPLICITS = {pb.EXPLICIT_UNSPECIFIED: None} | _by_number(Explicit, "EXPLICIT")
 _LAYERS = {pb.LAYER_UNSPECIFIED: None} | _by_number(Layer, "LAYER")
 _REASONS = _by_number(Reason, "REASON")
+_KINDS = _by_number(PreferenceKind, "PREFERENCE_KIND")
 _LAYER_NUMBERS = {layer: number for number, layer in _LAYERS.items()}
 _REASON_NUMBERS = {reason: number for number, reason in _REASONS.items()}
 
@@ -175,6 +177,12 @@ def from_decision(decision: Decision) -> pb.RewriteResponse:
         bundle_version=decision.bundle_version,
         stage_us=decision.stage_us,
         skipped_stages=decision.skipped,
+        preference_id=decision.preference_id,
+        teach_suggestion=None
+        if decision.suggestion is None
+        else pb.TeachSuggestion(
+            kind=getattr(pb, f"PREFERENCE_KIND_{decision.suggestion.kind.name}"), subject=decision.suggestion.subject
+        ),
     )
 
 
@@ -196,10 +204,18 @@ def to_decision(message: pb.RewriteResponse) -> Decision:
         bundle_version=message.bundle_version,
         stage_us=dict(message.stage_us),
         skipped=tuple(message.skipped_stages),
+        preference_id=message.preference_id,
+        suggestion=Suggestion(
+            _member(_KINDS, message.teach_suggestion.kind, "teach_suggestion.kind", PreferenceKind),
+            message.teach_suggestion.subject,
+        )
+        if message.HasField("teach_suggestion")
+        else None,
     )
 
 
 def _identifier(value: str, field: str) -> str:
+    """An id that is not blank. Raises `InvalidRequest`, as do the two below."""
     if not value or value.isspace():
         raise InvalidRequest(field, "missing", f"send 1 to {MAX_ID_CHARS} characters")
     return _text(value, field, MAX_ID_CHARS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from retriever.preferences import PreferenceKind
+
 
 class Layer(StrEnum):
     """Whose experience a candidate comes from."""
@@ -14,9 +16,10 @@ class Layer(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why the decision is what it is; stable words for machines. CONFIDENT and PINNED go with a rewrite, the rest
-    are reasons to pass."""
+    """Why the decision is what it is; stable words for machines. TAUGHT, CONFIDENT and PINNED go with a rewrite, the
+    rest are reasons to pass."""
 
+    TAUGHT = "taught"  # rewritten: the user has said that this is what the query means
     CONFIDENT = "confident"  # rewritten: probability and margin above their bounds
     NO_CANDIDATES = "no_candidates"  # neither layer knows anything near
     QUERY_LOOKS_FINE = "query_looks_fine"  # next to no rewrite ever came of such a query: nothing was searched
@@ -52,13 +55,23 @@ class ScoredCandidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What the user might teach, as the same request fails again. `kind`: of the preference. `subject`: the user's own
+    words, in normal form, that it would say the meaning of."""
+
+    kind: PreferenceKind
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The answer to one request.
 
     `text`: the rewrite, None on pass. `probability`: that the best candidate helps rather than harms, 0 to 1,
     calibrated (also on pass). `margin`: how much likelier it helps than the next best of another meaning, -1 to 1.
     `win`: that it helps at all, 0 to 1; what is left of it and `probability` is a rewrite that changes nothing.
-    `layer`: of the best candidate.
+    `layer`: of the best candidate. `preference_id`: of the user's preference that was applied, "" where none was.
+    `suggestion`: what the user might teach, only on pass.
     `stage_us`: microseconds by stage. `skipped`: stages left out for lack of time or because they failed.
     """
 
@@ -72,6 +85,8 @@ class Decision:
     skipped: tuple[str, ...] = ()
     candidates: tuple[ScoredCandidate, ...] = ()
     win: float = 0.0
+    preference_id: str = ""
+    suggestion: Suggestion | None = None
 
     @property
     def is_rewrite(self) -> bool:

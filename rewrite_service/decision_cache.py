@@ -50,9 +50,10 @@ def _size(request: Request, situation_ids: Collection[str], decision: Decision) 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """`situation_ids`, `situation_ms`: of the turns that the decision leant on, the latest of their times. `size`: in
-    bytes."""
+    """`user_id`: for whom. `situation_ids`, `situation_ms`: of the turns that the decision leant on, the latest of
+    their times. `size`: in bytes."""
 
+    user_id: str
     decision: Decision
     situation_ids: Collection[str]
     situation_ms: int
@@ -102,6 +103,17 @@ class DecisionCache:
         with self._lock:
             old = self._entries.pop(key, None)
             self.nbytes += size - (old.size if old else 0)
-            self._entries[key] = _Entry(decision, ids, since, size)
+            self._entries[key] = _Entry(request.user_id, decision, ids, since, size)
             while self.nbytes > self._max_bytes:
                 self.nbytes -= self._entries.popitem(last=False)[1].size
+
+    def users(self) -> set[str]:
+        """Whose decisions are held."""
+        with self._lock:
+            return {entry.user_id for entry in self._entries.values()}
+
+    def drop(self, users: Collection[str]) -> None:
+        """Forgets all decisions for these users."""
+        with self._lock:
+            for key in [key for key, entry in self._entries.items() if entry.user_id in users]:
+                self.nbytes -= self._entries.pop(key).size

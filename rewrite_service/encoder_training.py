@@ -24,6 +24,7 @@ from retriever.training.recall import recall
 from retriever.training.train import History, Pairs, TrainSettings, train
 from rewrite_service.errors import RewriteError
 from rewrite_service.exchange import put_in_place
+from rewrite_service.forgetting import without_forgotten
 from rewrite_service.progress import Progress
 
 HELD_OUT_SHARE = 0.2
@@ -103,8 +104,10 @@ def train_encoder(
     held_out_share: float = HELD_OUT_SHARE,
     threads: int = 2,
     say: Callable[[str], None] = lambda line: None,
+    tombstones: Mapping[bytes, int] | None = None,
 ) -> dict[str, Any]:
     """Trains an encoder on the logs and puts it in `out`; the report, which lies there too as report.json.
+    `tombstones`: of users who were forgotten, whose turns are left out.
 
     While it runs its state is in a file beside `out`; stopped and called again with the same, it goes on from there.
     Raises LogError, EncoderPlaceError; replaces nothing before all is made.
@@ -114,7 +117,7 @@ def train_encoder(
     out.parent.mkdir(parents=True, exist_ok=True)
     base = base or base_model()
     with progress.task("reading the log") as step:
-        turns = read_log(logs, progress=step).turns
+        turns = without_forgotten(read_log(logs, progress=step).turns, tombstones or {})
     with progress.task("finding texts of one meaning"):
         found = material(turns, held_out_share)
     say(

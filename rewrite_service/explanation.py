@@ -34,10 +34,13 @@ def explain(
 
 
 def layer_of(x: FeatureInput, i: int) -> Layer | None:
-    """Personal where this user's own past holds the text, or names a value in it; the query itself has none."""
+    """Personal where this user's own past holds the text, or names a value in it, or the user has taught it; the query
+    itself has none."""
     c = x.candidates[i]
     if c.is_query:
         return None
+    if c.taught is not None:
+        return Layer.PERSONAL
     own = x.personal is not None
     if own and ((c.personal is not None and c.personal.people) or (c.composition and c.composition.own)):
         return Layer.PERSONAL
@@ -53,5 +56,6 @@ def _sources(c: Candidate) -> tuple[str, ...]:
         ("global_repair", c.global_repair > 0),
         ("completion", c.completion is not None),
         ("composition", c.composition is not None),
+        ("taught", c.taught is not None),
     )
     return tuple(name for name, present in named if present)

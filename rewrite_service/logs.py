@@ -74,6 +74,12 @@ def pseudonym(identifier: str) -> str:
     return blake2b(identifier.encode("utf-8", "surrogatepass"), digest_size=6, key=_SALT).hexdigest()
 
 
+def user_fields(user_id: str, log_texts: bool) -> dict[str, Any]:
+    """What a line says of whom a call is about."""
+    fields = {"user": pseudonym(user_id)}
+    return fields | {"user_id": printable(user_id)} if log_texts else fields
+
+
 def request_fields(request: Request, log_texts: bool) -> dict[str, Any]:
     """What a request's line says of the request."""
     fields: dict[str, Any] = {

@@ -7,7 +7,7 @@ every turn read is checked to be that user's own, so that not even a collision c
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,9 +88,9 @@ class PeopleArchive:
             if rows != len(_texts_of(turns)):
                 raise ValueError("people: the vectors of one are not those of their texts")
 
-    def _turns_at(self, at: int) -> list[Interaction]:
-        raw = zlib.decompress(self._turns[self._turn_ends[at] : self._turn_ends[at + 1]].tobytes())
-        return [from_record(record) for record in orjson.loads(raw)]
+    def everyone(self) -> Iterator[list[Interaction]]:
+        """The turns of each user, one user at a time."""
+        yield from map(self._turns_at, range(len(self)))
 
     def user(self, user_id: str) -> ArchivedUser:
         """The user's turns and vectors; `NOBODY` for a user who is not in the log."""
@@ -105,3 +105,7 @@ class PeopleArchive:
         # seen in another's figures.
         vectors = self._vectors[self._row_ends[at] : self._row_ends[at + 1]]
         return ArchivedUser(turns, _texts_of(turns), vectors)
+
+    def _turns_at(self, at: int) -> list[Interaction]:
+        raw = zlib.decompress(self._turns[self._turn_ends[at] : self._turn_ends[at + 1]].tobytes())
+        return [from_record(record) for record in orjson.loads(raw)]

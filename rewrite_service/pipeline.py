@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -23,6 +22,7 @@ from ranker.policy import Policy, Verdict, judge
 from ranker.query_features import query_features
 from retriever.candidates import Candidate
 from retriever.interaction import Interaction, Outcome, Request
+from retriever.preferences import NOTHING_TAUGHT
 from rewrite_service.admin.rule_book import RuleBook
 from rewrite_service.assemble import find_candidates, open_request
 from rewrite_service.bundle import Bundle
@@ -32,12 +32,11 @@ from rewrite_service.errors import StoreError
 from rewrite_service.explanation import explain as explanation
 from rewrite_service.explanation import layer_of
 from rewrite_service.metrics.catalogue import STORE_ERRORS
+from rewrite_service.people import People
 from rewrite_service.stages import StageClock, StageCosts
 from rewrite_service.store.base import Store, TurnFeedback
-from rewrite_service.user_state import Look, UserState, UserStates
-
-if TYPE_CHECKING:
-    pass
+from rewrite_service.taught import as_decision, suggestion, taught_rewrites
+from rewrite_service.user_state import Look, UserState, UserStates, before
 
 BOTH_LAYERS = frozenset(Layer)
 FIRST_COSTS_S = {
@@ -78,6 +77,8 @@ class Pipeline:
         self._decisions = DecisionCache(decision_cache_bytes) if decision_cache_bytes else None
         self._span_ms = decision_cache_span_ms
         self._users = UserStates(bundle.people, store, bundle.knowledge, user_cache_bytes)
+        caches = [self._users] if self._decisions is None else [self._users, self._decisions]
+        self.people = People(bundle, store, self._users, caches)
         self._loading: set[str] = set()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-user")
         self._rules = rules
@@ -256,7 +257,11 @@ class Pipeline:
             state = self._state(request.user_id, clock, look)
         recent = before(state.recent, request) if state else ()
 
+        taught_by = state.preferences if state and Layer.PERSONAL in layers else NOTHING_TAUGHT
+
         def said(decision: Decision) -> Decision:
+            if state and not decision.is_rewrite and (helpful := suggestion(taught_by, opening.x)):
+                decision = replace(decision, suggestion=helpful)
             if triage:
                 self._remember(decision, request, state, recent, layers)
             return decision
@@ -267,9 +272,14 @@ class Pipeline:
             opening = open_request(request, recent, own, knowledge, Layer.GLOBAL in layers)
             if opening is None:
                 return self._pass(Reason.EMPTY_QUERY, clock), None
+            taught = taught_rewrites(taught_by, opening.x, knowledge.fragments)
+            meant = taught[0] if taught and taught[0].exact else None
+            if meant and not explain:
+                return said(as_decision(meant, self.bundle_version, clock)), Candidate(meant.text, taught=meant)
+            opening = replace(opening, taught=taught)
             of_query = query_features(opening.x)
             foretold = self._bundle.triage.win(of_query)
-        looks_fine = triage and foretold < self._bundle.triage.threshold
+        looks_fine = triage and not taught and foretold < self._bundle.triage.threshold
         if looks_fine and not explain:
             return said(self._pass(Reason.QUERY_LOOKS_FINE, clock, foretold)), None
         if not clock.fits("rank", *_TO_RANK):
@@ -286,6 +296,8 @@ class Pipeline:
         explained = explanation(x, vectors, outcome, self._bundle.model) if explain else ()
         if looks_fine:
             return replace(self._pass(Reason.QUERY_LOOKS_FINE, clock, foretold), candidates=explained), None
+        if meant:
+            return as_decision(meant, self.bundle_version, clock, explained), Candidate(meant.text, taught=meant)
         verdict = judge(x.candidates, outcome, self._policy.calibration)
         assert verdict.best is not None
         return said(self._answer(x, verdict, clock, explained)), x.candidates[verdict.best]
@@ -391,10 +403,3 @@ class Pipeline:
         )
 
 
-def before(recent: Sequence[Interaction], request: Request) -> list[Interaction]:
-    """Only what came before the request, however late it is asked; a turn never counts as its own situation."""
-    return [
-        t
-        for t in recent
-        if t.request.timestamp_ms <= request.timestamp_ms and t.request.interaction_id != request.interaction_id
-    ]

@@ -148,10 +148,13 @@ class _Server:
         return code
 
     async def _serve_until_told(self, servicer: RewriteServicer) -> None:
-        """Waits for the end, and says from time to time, and last, how the caches do."""
+        """Waits for the end; says from time to time, and last, how the caches do, and drops from them whom other
+        processes have forgotten meanwhile."""
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), _CACHES_EVERY_S)
+            if not self._stop.is_set():
+                await servicer.drop_forgotten()
             self._log.info("caches", **servicer.cache_figures())
 
     def _server(self, servicer: RewriteServicer, health: health_aio.HealthServicer) -> grpc.aio.Server:

@@ -18,15 +18,15 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 
 from retriever.interaction import Request
-from rewrite_service import converters
+from rewrite_service import converters, people_converters
 from rewrite_service.access.door import Access
 from rewrite_service.access.scopes import scope_of
 from rewrite_service.access.tenants import enter_tenant
 from rewrite_service.decision import Decision, Reason
-from rewrite_service.errors import InvalidRequest, NotReady, Overloaded, RewriteError
+from rewrite_service.errors import InvalidRequest, NotReady, Overloaded, RewriteError, StoreError
 from rewrite_service.gate import Gate
 from rewrite_service.grpc_errors import to_status
-from rewrite_service.logs import decision_fields, error_fields, request_fields
+from rewrite_service.logs import decision_fields, error_fields, request_fields, user_fields
 from rewrite_service.metrics.calls import count_call
 from rewrite_service.metrics.catalogue import METHODS
 from rewrite_service.pb import rewrite_pb2 as pb
@@ -164,6 +164,16 @@ class RewriteServicer:
                 ),
                 "Record": self._handler("record", pb.RecordRequest, self._record, self._records, None),
                 "Explain": self._handler("explain", pb.ExplainRequest, self._explain, self._rewrites, explain_s),
+                "Teach": self._handler("teach", pb.TeachRequest, self._teach, self._records, None),
+                "ListPreferences": self._handler(
+                    "list_preferences", pb.ListPreferencesRequest, self._list_preferences, self._records, None
+                ),
+                "RemovePreference": self._handler(
+                    "remove_preference", pb.RemovePreferenceRequest, self._remove_preference, self._records, None
+                ),
+                "ForgetUser": self._handler(
+                    "forget_user", pb.ForgetUserRequest, self._forget_user, self._records, None
+                ),
             },
         )
 
@@ -252,6 +262,43 @@ class RewriteServicer:
         new = await self._recorder.run(lambda: pipeline.record(turns, late))
         call.tell(lambda: {"new": new})
         return pb.RecordResponse(new_interactions=new)
+
+    async def _teach(self, message: pb.TeachRequest, call: Call) -> pb.TeachResponse:
+        lesson, people = people_converters.to_lesson(message, self._limits), self._pipeline.people
+        call.tell(lambda: user_fields(lesson.user_id, self._settings.log_texts))
+        taught = await self._recorder.run(lambda: people.teach(lesson))
+        call.tell(lambda: {"kind": taught.preference.kind})
+        return people_converters.from_taught(taught)
+
+    async def _list_preferences(self, message: pb.ListPreferencesRequest, call: Call) -> pb.ListPreferencesResponse:
+        user_id, people = people_converters.to_user_id(message), self._pipeline.people
+        call.tell(lambda: user_fields(user_id, self._settings.log_texts))
+        held = await self._recorder.run(lambda: people.preferences(user_id))
+        return pb.ListPreferencesResponse(preferences=map(people_converters.from_preference, held))
+
+    async def _remove_preference(self, message: pb.RemovePreferenceRequest, call: Call) -> pb.RemovePreferenceResponse:
+        user_id, people = people_converters.to_user_id(message), self._pipeline.people
+        name = people_converters.to_preference_id(message)
+        call.tell(lambda: user_fields(user_id, self._settings.log_texts))
+        return pb.RemovePreferenceResponse(
+            removed=await self._recorder.run(lambda: people.remove_preference(user_id, name))
+        )
+
+    async def _forget_user(self, message: pb.ForgetUserRequest, call: Call) -> pb.ForgetUserResponse:
+        user_id, pipeline = people_converters.to_user_id(message), self._pipeline
+        # No hash of the id either: the line stays when the user is gone.
+        forgotten = await self._recorder.run(lambda: pipeline.people.forget(user_id))
+        call.tell(lambda: {"turns": forgotten.turns, "preferences": forgotten.preferences})
+        return people_converters.from_forgotten(forgotten, pipeline.bundle_version)
+
+    async def drop_forgotten(self) -> None:
+        """Drops from memory whom other processes have forgotten; a store that fails is asked again the next time."""
+        if self._pipeline is None:
+            return
+        try:
+            await self._recorder.run(self._pipeline.people.drop_forgotten)
+        except StoreError as error:
+            self._log.error("store failed", **error_fields(error, self._settings.log_texts))
 
     async def _decide(
         self, request: Request, call: Call, *, explain: bool, convert: Callable[[Decision], Message]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from retriever.interaction import Interaction
+from retriever.interaction import Interaction, Request
 from retriever.personal_layer import PersonalLayer
+from retriever.preferences import NOTHING_TAUGHT, Preferences
 from rewrite_service.assemble import Knowledge
 from rewrite_service.people_archive import PeopleArchive
 from rewrite_service.store.base import Store
@@ -21,21 +22,24 @@ from rewrite_service.store.codec import StoredUser
 RECENT_TURNS = 8
 """Turns kept at hand for the situation of the next request."""
 _BYTES_A_TURN = 2000
+_BYTES_A_PREFERENCE = 1200
 _BYTES_A_USER = 3000
 """Of a user of whom nothing is known: anybody can ask as many such users as they like."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """One user's latest turns and personal layer, as of a store revision."""
+    """One user's latest turns, personal layer and preferences, as of a store revision."""
 
     revision: int
     recent: tuple[Interaction, ...]
     layer: PersonalLayer
+    preferences: Preferences = NOTHING_TAUGHT
 
     @property
     def nbytes(self) -> int:
-        return _BYTES_A_USER + self.layer.nbytes + _BYTES_A_TURN * len(self.recent)
+        taught = _BYTES_A_PREFERENCE * len(self.preferences)
+        return _BYTES_A_USER + self.layer.nbytes + _BYTES_A_TURN * len(self.recent) + taught
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,15 @@ def as_asked(turns: Sequence[Interaction], rewrites: Mapping[str, str]) -> Seque
         text = rewrites.get(turn.request.interaction_id)
         out.append(turn if text is None else replace(turn, request=replace(turn.request, query=text)))
     return out
+
+
+def before(recent: Sequence[Interaction], request: Request) -> list[Interaction]:
+    """Only what came before the request, however late it is asked; a turn never counts as its own situation."""
+    return [
+        t
+        for t in recent
+        if t.request.timestamp_ms <= request.timestamp_ms and t.request.interaction_id != request.interaction_id
+    ]
 
 
 class UserStates:
@@ -118,7 +131,12 @@ class UserStates:
         turns = merge_turns(archived.turns, as_asked(stored.turns, stored.rewrites))
         if len(archived.texts):
             self._knowledge.meaning.put(archived.texts, archived.vectors)
-        state = UserState(stored.revision, tuple(turns[-RECENT_TURNS:]), self._knowledge.personal_layer(turns))
+        state = UserState(
+            stored.revision,
+            tuple(turns[-RECENT_TURNS:]),
+            self._knowledge.personal_layer(turns),
+            Preferences(stored.preferences) if stored.preferences else NOTHING_TAUGHT,
+        )
         with self._lock:
             old = self._states.pop(user_id, None)
             self._bytes += state.nbytes - (old.nbytes if old else 0)
@@ -127,3 +145,15 @@ class UserStates:
                 _, dropped = self._states.popitem(last=False)
                 self._bytes -= dropped.nbytes
         return state
+
+    def users(self) -> set[str]:
+        """Who is at hand."""
+        with self._lock:
+            return set(self._states)
+
+    def drop(self, users: Collection[str]) -> None:
+        """Forgets these users; whoever asks again is loaded anew."""
+        with self._lock:
+            for user_id in users:
+                if (state := self._states.pop(user_id, None)) is not None:
+                    self._bytes -= state.nbytes

@@ -27,10 +27,9 @@ from ranker.policy import Policy, Verdict, judge
 from retriever.interaction import Interaction, Request
 from rewrite_service.assemble import Knowledge, assemble
 from rewrite_service.bundle import Bundle
-from rewrite_service.pipeline import before
 from rewrite_service.replay import in_time
 from rewrite_service.store.embedded import EmbeddedStore
-from rewrite_service.user_state import UserStates
+from rewrite_service.user_state import UserStates, before
 
 DRAWS = 400
 

@@ -31,9 +31,10 @@ from retriever.views import Views
 from rewrite_service.assemble import find_candidates, open_request
 from rewrite_service.bundle import encoder_of, open_bundle
 from rewrite_service.loadtest import misspelt, pick, read_requests
-from rewrite_service.pipeline import Pipeline, before
+from rewrite_service.pipeline import Pipeline
 from rewrite_service.stages import StageClock
 from rewrite_service.store.embedded import EmbeddedStore
+from rewrite_service.user_state import before
 
 REQUESTS = 2000
 

@@ -31,7 +31,7 @@ METHOD_SCOPES = {
     # Destroys what nobody can bring back, so the token on the assistant's machines need not be able to.
     "ForgetUser": Scope.FORGET,
 }
-"""The scope of each method of RewriteService, those whose names the contract keeps free included."""
+"""The scope of each method of RewriteService."""
 
 _METHOD_OF = {
     method.input_type.full_name: method.name for method in pb.DESCRIPTOR.services_by_name["RewriteService"].methods

@@ -51,8 +51,16 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_EMPTY_QUERY: _ClassVar[Reason]
     REASON_INTERNAL_ERROR: _ClassVar[Reason]
     REASON_QUERY_LOOKS_FINE: _ClassVar[Reason]
+    REASON_TAUGHT: _ClassVar[Reason]
     REASON_BLOCKED: _ClassVar[Reason]
     REASON_PINNED: _ClassVar[Reason]
+
+class PreferenceKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PREFERENCE_KIND_UNSPECIFIED: _ClassVar[PreferenceKind]
+    PREFERENCE_KIND_ALIAS: _ClassVar[PreferenceKind]
+    PREFERENCE_KIND_NAME: _ClassVar[PreferenceKind]
+    PREFERENCE_KIND_LIKE: _ClassVar[PreferenceKind]
 CHANNEL_UNSPECIFIED: Channel
 CHANNEL_VOICE: Channel
 CHANNEL_APP: Channel
@@ -80,8 +88,13 @@ REASON_OUT_OF_TIME: Reason
 REASON_EMPTY_QUERY: Reason
 REASON_INTERNAL_ERROR: Reason
 REASON_QUERY_LOOKS_FINE: Reason
+REASON_TAUGHT: Reason
 REASON_BLOCKED: Reason
 REASON_PINNED: Reason
+PREFERENCE_KIND_UNSPECIFIED: PreferenceKind
+PREFERENCE_KIND_ALIAS: PreferenceKind
+PREFERENCE_KIND_NAME: PreferenceKind
+PREFERENCE_KIND_LIKE: PreferenceKind
 
 class Location(_message.Message):
     __slots__ = ("city", "state")
@@ -161,8 +174,16 @@ class RewriteRequest(_message.Message):
     context: Context
     def __init__(self, interaction_id: _Optional[str] = ..., user_id: _Optional[str] = ..., timestamp_ms: _Optional[int] = ..., channel: _Optional[_Union[Channel, str]] = ..., query: _Optional[str] = ..., alternatives: _Optional[_Iterable[str]] = ..., asr_confidence: _Optional[float] = ..., context: _Optional[_Union[Context, _Mapping]] = ...) -> None: ...
 
+class TeachSuggestion(_message.Message):
+    __slots__ = ("kind", "subject")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    kind: PreferenceKind
+    subject: str
+    def __init__(self, kind: _Optional[_Union[PreferenceKind, str]] = ..., subject: _Optional[str] = ...) -> None: ...
+
 class RewriteResponse(_message.Message):
-    __slots__ = ("decision", "text", "probability", "margin", "layer", "reason", "bundle_version", "stage_us", "skipped_stages")
+    __slots__ = ("decision", "text", "probability", "margin", "layer", "reason", "bundle_version", "stage_us", "skipped_stages", "preference_id", "teach_suggestion")
     class StageUsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -179,6 +200,8 @@ class RewriteResponse(_message.Message):
     BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
     STAGE_US_FIELD_NUMBER: _ClassVar[int]
     SKIPPED_STAGES_FIELD_NUMBER: _ClassVar[int]
+    PREFERENCE_ID_FIELD_NUMBER: _ClassVar[int]
+    TEACH_SUGGESTION_FIELD_NUMBER: _ClassVar[int]
     decision: Decision
     text: str
     probability: float
@@ -188,7 +211,9 @@ class RewriteResponse(_message.Message):
     bundle_version: str
     stage_us: _containers.ScalarMap[str, int]
     skipped_stages: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, decision: _Optional[_Union[Decision, str]] = ..., text: _Optional[str] = ..., probability: _Optional[float] = ..., margin: _Optional[float] = ..., layer: _Optional[_Union[Layer, str]] = ..., reason: _Optional[_Union[Reason, str]] = ..., bundle_version: _Optional[str] = ..., stage_us: _Optional[_Mapping[str, int]] = ..., skipped_stages: _Optional[_Iterable[str]] = ...) -> None: ...
+    preference_id: str
+    teach_suggestion: TeachSuggestion
+    def __init__(self, decision: _Optional[_Union[Decision, str]] = ..., text: _Optional[str] = ..., probability: _Optional[float] = ..., margin: _Optional[float] = ..., layer: _Optional[_Union[Layer, str]] = ..., reason: _Optional[_Union[Reason, str]] = ..., bundle_version: _Optional[str] = ..., stage_us: _Optional[_Mapping[str, int]] = ..., skipped_stages: _Optional[_Iterable[str]] = ..., preference_id: _Optional[str] = ..., teach_suggestion: _Optional[_Union[TeachSuggestion, _Mapping]] = ...) -> None: ...
 
 class Interaction(_message.Message):
     __slots__ = ("interaction_id", "user_id", "timestamp_ms", "channel", "query", "alternatives", "asr_confidence", "context", "interpretation", "outcome", "feedback")
@@ -279,3 +304,85 @@ class ExplainResponse(_message.Message):
     response: RewriteResponse
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
     def __init__(self, response: _Optional[_Union[RewriteResponse, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ...) -> None: ...
+
+class Preference(_message.Message):
+    __slots__ = ("id", "kind", "subject", "value", "text", "taught_ms")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TAUGHT_MS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    kind: PreferenceKind
+    subject: str
+    value: str
+    text: str
+    taught_ms: int
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[PreferenceKind, str]] = ..., subject: _Optional[str] = ..., value: _Optional[str] = ..., text: _Optional[str] = ..., taught_ms: _Optional[int] = ...) -> None: ...
+
+class TeachRequest(_message.Message):
+    __slots__ = ("user_id", "text", "preference", "timestamp_ms")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    PREFERENCE_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_MS_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    text: str
+    preference: Preference
+    timestamp_ms: int
+    def __init__(self, user_id: _Optional[str] = ..., text: _Optional[str] = ..., preference: _Optional[_Union[Preference, _Mapping]] = ..., timestamp_ms: _Optional[int] = ...) -> None: ...
+
+class TeachResponse(_message.Message):
+    __slots__ = ("preference", "example_query", "example_rewrite")
+    PREFERENCE_FIELD_NUMBER: _ClassVar[int]
+    EXAMPLE_QUERY_FIELD_NUMBER: _ClassVar[int]
+    EXAMPLE_REWRITE_FIELD_NUMBER: _ClassVar[int]
+    preference: Preference
+    example_query: str
+    example_rewrite: str
+    def __init__(self, preference: _Optional[_Union[Preference, _Mapping]] = ..., example_query: _Optional[str] = ..., example_rewrite: _Optional[str] = ...) -> None: ...
+
+class ListPreferencesRequest(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    def __init__(self, user_id: _Optional[str] = ...) -> None: ...
+
+class ListPreferencesResponse(_message.Message):
+    __slots__ = ("preferences",)
+    PREFERENCES_FIELD_NUMBER: _ClassVar[int]
+    preferences: _containers.RepeatedCompositeFieldContainer[Preference]
+    def __init__(self, preferences: _Optional[_Iterable[_Union[Preference, _Mapping]]] = ...) -> None: ...
+
+class RemovePreferenceRequest(_message.Message):
+    __slots__ = ("user_id", "preference_id")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    PREFERENCE_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    preference_id: str
+    def __init__(self, user_id: _Optional[str] = ..., preference_id: _Optional[str] = ...) -> None: ...
+
+class RemovePreferenceResponse(_message.Message):
+    __slots__ = ("removed",)
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    removed: bool
+    def __init__(self, removed: _Optional[bool] = ...) -> None: ...
+
+class ForgetUserRequest(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    def __init__(self, user_id: _Optional[str] = ...) -> None: ...
+
+class ForgetUserResponse(_message.Message):
+    __slots__ = ("turns", "preferences", "in_bundle", "bundle_version")
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    PREFERENCES_FIELD_NUMBER: _ClassVar[int]
+    IN_BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    turns: int
+    preferences: int
+    in_bundle: bool
+    bundle_version: str
+    def __init__(self, turns: _Optional[int] = ..., preferences: _Optional[int] = ..., in_bundle: _Optional[bool] = ..., bundle_version: _Optional[str] = ...) -> None: ...

@@ -50,6 +50,26 @@ class RewriteServiceStub:
                 request_serializer=rewrite_dot_v1_dot_rewrite__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=rewrite_dot_v1_dot_rewrite__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.Teach = channel.unary_unary(
+                '/rewrite.v1.RewriteService/Teach',
+                request_serializer=rewrite_dot_v1_dot_rewrite__pb2.TeachRequest.SerializeToString,
+                response_deserializer=rewrite_dot_v1_dot_rewrite__pb2.TeachResponse.FromString,
+                _registered_method=True)
+        self.ListPreferences = channel.unary_unary(
+                '/rewrite.v1.RewriteService/ListPreferences',
+                request_serializer=rewrite_dot_v1_dot_rewrite__pb2.ListPreferencesRequest.SerializeToString,
+                response_deserializer=rewrite_dot_v1_dot_rewrite__pb2.ListPreferencesResponse.FromString,
+                _registered_method=True)
+        self.RemovePreference = channel.unary_unary(
+                '/rewrite.v1.RewriteService/RemovePreference',
+                request_serializer=rewrite_dot_v1_dot_rewrite__pb2.RemovePreferenceRequest.SerializeToString,
+                response_deserializer=rewrite_dot_v1_dot_rewrite__pb2.RemovePreferenceResponse.FromString,
+                _registered_method=True)
+        self.ForgetUser = channel.unary_unary(
+                '/rewrite.v1.RewriteService/ForgetUser',
+                request_serializer=rewrite_dot_v1_dot_rewrite__pb2.ForgetUserRequest.SerializeToString,
+                response_deserializer=rewrite_dot_v1_dot_rewrite__pb2.ForgetUserResponse.FromString,
+                _registered_method=True)
 
 
 class RewriteServiceServicer:
@@ -81,6 +101,39 @@ class RewriteServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Teach(self, request, context):
+        """Takes down what a user says about themselves: what a phrase of theirs means, what they like. Counts from the
+        user's very next request, and for nobody else. Durable once acknowledged. Safe to repeat: what says something else
+        of the same thing replaces it. INVALID_ARGUMENT where a text is not understood; FAILED_PRECONDITION where the user
+        has as many preferences as are kept, which is 100.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPreferences(self, request, context):
+        """What a user has taught.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemovePreference(self, request, context):
+        """Takes a preference back, from the user's very next request on. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetUser(self, request, context):
+        """Removes all that is held of a user: turns, rewrites, preferences, whatever is remembered in memory. A bundle's own
+        turns of the user are served no longer, and the next build leaves them out. Durable once acknowledged; safe to
+        repeat. A user who comes back afterwards is a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RewriteServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -98,6 +151,26 @@ def add_RewriteServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=rewrite_dot_v1_dot_rewrite__pb2.ExplainRequest.FromString,
                     response_serializer=rewrite_dot_v1_dot_rewrite__pb2.ExplainResponse.SerializeToString,
+            ),
+            'Teach': grpc.unary_unary_rpc_method_handler(
+                    servicer.Teach,
+                    request_deserializer=rewrite_dot_v1_dot_rewrite__pb2.TeachRequest.FromString,
+                    response_serializer=rewrite_dot_v1_dot_rewrite__pb2.TeachResponse.SerializeToString,
+            ),
+            'ListPreferences': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPreferences,
+                    request_deserializer=rewrite_dot_v1_dot_rewrite__pb2.ListPreferencesRequest.FromString,
+                    response_serializer=rewrite_dot_v1_dot_rewrite__pb2.ListPreferencesResponse.SerializeToString,
+            ),
+            'RemovePreference': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemovePreference,
+                    request_deserializer=rewrite_dot_v1_dot_rewrite__pb2.RemovePreferenceRequest.FromString,
+                    response_serializer=rewrite_dot_v1_dot_rewrite__pb2.RemovePreferenceResponse.SerializeToString,
+            ),
+            'ForgetUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetUser,
+                    request_deserializer=rewrite_dot_v1_dot_rewrite__pb2.ForgetUserRequest.FromString,
+                    response_serializer=rewrite_dot_v1_dot_rewrite__pb2.ForgetUserResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -182,6 +255,114 @@ class RewriteService:
             '/rewrite.v1.RewriteService/Explain',
             rewrite_dot_v1_dot_rewrite__pb2.ExplainRequest.SerializeToString,
             rewrite_dot_v1_dot_rewrite__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Teach(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rewrite.v1.RewriteService/Teach',
+            rewrite_dot_v1_dot_rewrite__pb2.TeachRequest.SerializeToString,
+            rewrite_dot_v1_dot_rewrite__pb2.TeachResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPreferences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rewrite.v1.RewriteService/ListPreferences',
+            rewrite_dot_v1_dot_rewrite__pb2.ListPreferencesRequest.SerializeToString,
+            rewrite_dot_v1_dot_rewrite__pb2.ListPreferencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemovePreference(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rewrite.v1.RewriteService/RemovePreference',
+            rewrite_dot_v1_dot_rewrite__pb2.RemovePreferenceRequest.SerializeToString,
+            rewrite_dot_v1_dot_rewrite__pb2.RemovePreferenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rewrite.v1.RewriteService/ForgetUser',
+            rewrite_dot_v1_dot_rewrite__pb2.ForgetUserRequest.SerializeToString,
+            rewrite_dot_v1_dot_rewrite__pb2.ForgetUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -181,6 +181,73 @@ def test_nobody_can_tell_whether_another_has_been_here(launch: Launch, query: st
     assert grounds(early, "a stranger", query) == before, "whoever comes first"
 
 
+TAUGHT = (
+    ("my therapist is called quagmire", "call my therapist", "call quagmire"),
+    ("when i say zebulon time play vermilion lullaby", "zebulon time", "play vermilion lullaby"),
+    ("i'm a vermillion fan", "did my team win", "did vermillion win"),
+    ("i like biopsy affairs", "remind me of an affair", "remind me of a biopsy affair"),
+)
+
+
+def test_what_one_teaches_is_nobody_elses(server: RunningServer) -> None:
+    """Neither answers nor grounds, lists nor removals of another meet it; nor does it change what another gets."""
+    teacher, pupils = "tara", ("tar", "tara ", "Tara", "tara2", OWNER, "a stranger")
+    queries = [query for _, query, _ in TAUGHT]
+    before = {user: [grounds(server, user, query) for query in queries] for user in pupils}
+    ids = []
+    for said, query, meant in TAUGHT:
+        taught = server.stub.Teach(pb.TeachRequest(user_id=teacher, text=said), timeout=10)
+        ids.append(taught.preference.id)
+        assert explained(server, teacher, query).response.text == meant
+        assert server.stub.Rewrite(request_of(teacher, query), timeout=10).text == meant
+    for user in pupils:
+        assert [grounds(server, user, query) for query in queries] == before[user]
+        assert all(server.stub.Rewrite(request_of(user, q), timeout=10).reason != pb.REASON_TAUGHT for q in queries)
+        assert not server.stub.ListPreferences(pb.ListPreferencesRequest(user_id=user), timeout=10).preferences
+        for name in ids:
+            gone = pb.RemovePreferenceRequest(user_id=user, preference_id=name)
+            assert not server.stub.RemovePreference(gone, timeout=10).removed
+        server.stub.ForgetUser(pb.ForgetUserRequest(user_id="tar"), timeout=10)
+    held = server.stub.ListPreferences(pb.ListPreferencesRequest(user_id=teacher), timeout=10).preferences
+    assert [p.id for p in held] == ids
+    assert [server.stub.Rewrite(request_of(teacher, q), timeout=10).text for q in queries] == [m for _, _, m in TAUGHT]
+
+
+def test_what_is_understood_of_a_sentence_leans_on_nobody_elses_names(server: RunningServer) -> None:
+    """"my dentist is doctor quagmire" is a name to her who has called him, and to nobody else."""
+    said = "my dentist is doctor quagmire"
+    with pytest.raises(grpc.RpcError) as refused:
+        server.stub.Teach(pb.TeachRequest(user_id="a stranger", text=said), timeout=10)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert private_part({refused.value.details()}, "") == set()
+    kept = server.stub.Teach(pb.TeachRequest(user_id=OWNER, text=said), timeout=10).preference
+    assert (kept.subject, kept.value) == ("my dentist", "doctor quagmire")
+
+
+def test_whose_failing_it_is_stays_with_them(server: RunningServer) -> None:
+    query = "play my zebulon affair"
+    turn = a_turn(user_id="fia", query=query, timestamp_ms=AFTER_MS - 5000, outcome=pb.OUTCOME_NO_MATCH)
+    turn.ClearField("interpretation")
+    server.stub.Record(pb.RecordRequest(interactions=[turn]), timeout=10)
+    assert server.stub.Rewrite(request_of("fia", query), timeout=10).HasField("teach_suggestion")
+    for user in OTHERS:
+        assert not server.stub.Rewrite(request_of(user, query), timeout=10).HasField("teach_suggestion")
+
+
+def test_who_was_forgotten_can_be_seen_nowhere(server: RunningServer) -> None:
+    me = "mia"
+    queries = (SECRET, "call doctor quick mire about my by up see", "call my therapist")
+    before = [grounds(server, me, query) for query in queries]
+    turns = [a_turn(user_id="nia", timestamp_ms=AFTER_MS - n * 60_000, query=SECRET) for n in range(1, 5)]
+    server.stub.Record(pb.RecordRequest(interactions=turns), timeout=10)
+    server.stub.Teach(pb.TeachRequest(user_id="nia", text="my therapist is called quagmire"), timeout=10)
+    for query in queries:
+        explained(server, "nia", query)
+    server.stub.ForgetUser(pb.ForgetUserRequest(user_id="nia"), timeout=10)
+    assert [grounds(server, me, query) for query in queries] == before
+    assert [grounds(server, "nia", query) for query in queries] == before, "nia is a stranger again"
+
+
 def test_no_private_word_is_in_what_the_bundle_shares(bundle_dir: Path) -> None:
     """Raw bytes of everything but the people's own archive."""
     shared = [p for p in bundle_dir.rglob("*") if p.is_file() and p.parent.name != "people"]
@@ -198,6 +265,14 @@ def test_no_text_and_no_id_is_ever_logged(launch: Launch) -> None:
         for query in (*NEAR, secret, "call doctor quagmire about xylo carps"):
             server.stub.Rewrite(request_of(user, query), timeout=10)
         explained(server, user, secret)
+        kept = server.stub.Teach(pb.TeachRequest(user_id=user, text=f"when i say zebulon, {secret}"), timeout=10)
+        server.stub.Rewrite(request_of(user, "zebulon"), timeout=10)
+        with pytest.raises(grpc.RpcError):
+            server.stub.Teach(pb.TeachRequest(user_id=user, text=secret), timeout=10)
+        server.stub.ListPreferences(pb.ListPreferencesRequest(user_id=user), timeout=10)
+        gone = pb.RemovePreferenceRequest(user_id=user, preference_id=kept.preference.id)
+        assert server.stub.RemovePreference(gone, timeout=10).removed
+    server.stub.ForgetUser(pb.ForgetUserRequest(user_id="maximilian"), timeout=10)
     too_long, nobodys = request_of("maximilian", secret * 100), request_of(" ", secret)
     for bad in (too_long, nobodys, a_request(query=secret, timestamp_ms=-1)):
         with pytest.raises(grpc.RpcError):
@@ -206,6 +281,6 @@ def test_no_text_and_no_id_is_ever_logged(launch: Launch) -> None:
         server.stub.Record(pb.RecordRequest(interactions=[a_turn(user_id="maximilian", query=secret, outcome=0)]))
     assert server.stop() == 0
     logged = server.log_file.read_text().lower()
-    assert logged.count('"rewrite"') > 30, "it does log requests"
+    assert logged.count('"rewrite"') > 30 and logged.count('"forget_user"') == 1, "it does log requests"
     words = (*PRIVATE_WORDS, "xylocarp", "xylocarps", "maximilian", OWNER)
     assert [word for word in words if re.search(rf"\b{word}\b", logged)] == []

@@ -64,7 +64,7 @@ def test_everything_has_a_comment(described: descriptor_pb2.FileDescriptorProto)
 def test_every_enum_starts_at_unspecified(described: descriptor_pb2.FileDescriptorProto) -> None:
     assert described.enum_type
     for enum in described.enum_type:
-        prefix = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", enum.name).upper()
+        prefix = re.sub(r"(?<!^)(?=[A-Z])", "_", enum.name).upper()
         assert (enum.value[0].number, enum.value[0].name) == (0, f"{prefix}_UNSPECIFIED")
 
 

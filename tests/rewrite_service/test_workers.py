@@ -69,6 +69,27 @@ def test_all_workers_serve_and_see_what_any_of_them_was_told(several: RunningSer
     assert len(served) == WORKERS
 
 
+def test_all_workers_forget_a_user_at_once(several: RunningServer) -> None:
+    def by_worker(reason: int) -> set[int]:
+        """The workers that gave this reason to wim, asked until both have answered."""
+        before = len(several.log())
+        for n in range(200):
+            reply = ask(several, a_request(user_id="wim", query="movie time", interaction_id=f"wim-{n % 2}"))
+            assert reply.reason == reason
+            answered = {line["pid"] for line in several.log()[before:] if line["event"] == "rewrite"}
+            if n > 4 and len(answered) == WORKERS:
+                return answered
+        raise AssertionError("one worker got all connections")
+
+    several.stub.Teach(pb.TeachRequest(user_id="wim", text="when i say movie time turn on the den light"), timeout=5)
+    by_worker(pb.REASON_TAUGHT)
+    gone = several.stub.ForgetUser(pb.ForgetUserRequest(user_id="wim"), timeout=5)
+    assert gone.preferences == 1
+    stranger = ask(several, a_request(user_id="a stranger", query="movie time"))
+    by_worker(stranger.reason)
+    assert "wim" not in several.log_file.read_text()
+
+
 def test_a_worker_that_dies_is_replaced_and_the_others_go_on(several: RunningServer) -> None:
     time.sleep(5.5)  # one that dies at once would end the server: that is another case
     before = set(pids(several, "listening"))
