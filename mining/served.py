@@ -1,14 +1,15 @@
 """What came of rewrites that were served, and of the same words left alone: the evidence for and against each pair.
 
 A pair is what was heard and what was asked instead, in normal form; left alone, the same text twice. Whether a turn
-failed is told as for any other (`mining.defects`), by what its user did next, in the words that the user said.
+failed is told as for any other (`mining.defects`), by what its user did next, in the words that the user said; but not
+by what is to be expected of answers in general, since that is just what differs from pair to pair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from mining.defects import assess
+from mining.defects import assess, told
 from mining.reactions import PUBLISHED, Reactions
 from mining.sessions import sessions
 from retriever.interaction import Interaction
@@ -16,7 +17,8 @@ from retriever.normalise import normalise
 
 Pair = tuple[str, str]
 Turns = list[tuple[int, float]]
-"""Of each turn, when it was (milliseconds since 1970), and the probability, 0 to 1, that it failed its user."""
+"""Of each turn, when it was (milliseconds since 1970), and the log odds that its user's reaction adds to its having
+failed: above 0 it speaks for a failure, below against one, and infinite is certain."""
 
 
 def came_of(
@@ -41,7 +43,8 @@ def came_of(
     chosen = [i for span in spans for i in span]
     for i, evidence in zip(chosen, assess([turns[i] for i in chosen], reactions), strict=True):
         if pairs[i][0] in matters:
-            out.setdefault(pairs[i], []).append((turns[i].request.timestamp_ms, evidence.defect))
+            row = turns[i].request.timestamp_ms, told(turns[i], evidence, reactions)
+            out.setdefault(pairs[i], []).append(row)
     return out
 
 

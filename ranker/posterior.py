@@ -1,51 +1,58 @@
-"""Whether a rewrite does harm, from what came of it when it was served: Beta posteriors, with it and without.
+"""Whether a rewrite does harm, from what came of it when it was served: posteriors with it and without.
 
-A pair is what was heard and what was asked instead; left alone, the same text twice. Each turn counts as so much of a
-failure as it probably was one, and less the older it is. The share of turns that serve their user has a Beta posterior
-for each of the two ways, from what the bundle foretells of the request; they are compared exactly. Pure functions and
-value objects.
+A pair is what was heard and what was asked instead; left alone, the same text twice. The rate at which each of the two
+ways fails has a Beta prior, from what the bundle foretells of the request. Nobody says whether a turn failed: its
+user's reaction makes it likelier or less so, by some odds (`mining.reactions`). To count such a turn as so much of a
+failure, as for a Beta posterior, would draw every pair towards what is usual for answers in general. So the likelihood
+of each rate is kept instead, on a grid of rates: exact for any odds, the Beta posterior where all are certain, and
+still a sum over turns. Older turns count less. Pure functions and value objects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
-from scipy.special import betainc, betaincinv
+from scipy.special import betainc
 
 from retriever.evidence import DAY_MS
 
+CELLS = 24
+RATES = np.sin(np.pi / 2 * (np.arange(CELLS) + 0.5) / CELLS) ** 2
+"""Rates of failure, 0 to 1, one for each cell of the grid: denser towards the ends, so that as many turns tell any two
+neighbours apart (the variance-stabilising transform of a proportion)."""
 HALF_LIFE_MS = 30 * DAY_MS
 """After so long a turn counts half: songs, devices and assistants change, and what was retired gets another chance."""
 PRIOR_TURNS = 2.0
 """What the bundle's own probability weighs, in turns. Fewer, and two unlucky turns retire a good pair; more, and a
-harmful one goes on for longer (benchmarks/chaos/poison.py compares)."""
+harmful one goes on for longer (benchmarks/chaos/poison.py)."""
 HARMFUL = 0.9
 """A pair is retired where it does harm with more than this probability."""
 LEAST_SERVED = 0.5
 """A rewrite that serves in fewer than so many of its turns does harm, however seldom the text serves left alone: it
 answers something else than was asked, where the user would have been told that nothing was found."""
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
-_QUANTILES = (_NODES + 1) / 2
+_SUREST = 9.0
+"""Log odds beyond which a single turn says no more."""
+_EDGES = np.sin(np.pi / 2 * np.arange(CELLS + 1) / CELLS) ** 2
+_OFTEN_FAILS = RATES > 1 - LEAST_SERVED
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Turns, weighed: expected numbers of those that served their user and of those that did not, from 0."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """`turns`: how many, weighed, from 0. `likelihood`: float64 (CELLS,), the log likelihood of each of `RATES`."""
 
-    served: float = 0.0
-    failed: float = 0.0
+    turns: float = 0.0
+    likelihood: np.ndarray = field(default_factory=lambda: np.zeros(CELLS))
 
-    @property
-    def turns(self) -> float:
-        return self.served + self.failed
-
-    def times(self, factor: float) -> Counts:
-        return Counts(factor * self.served, factor * self.failed)
+    def at_most(self, turns: float) -> Evidence:
+        """Each turn weighing less where all weigh more than `turns` together; shares stay."""
+        scale = turns / self.turns if self.turns > turns else 1.0
+        return Evidence(scale * self.turns, scale * self.likelihood)
 
 
-NONE = Counts()
+NONE = Evidence()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,49 +64,42 @@ class Foretold:
     alone: float
 
 
-def decay(age_ms: float) -> float:
-    """What a turn of that age weighs, 0 to 1; one from the future as much as one from just now."""
-    return 0.5 ** (max(0.0, age_ms) / HALF_LIFE_MS)
+def decay(age_ms: np.ndarray) -> np.ndarray:
+    """What turns of that age weigh, 0 to 1; those from the future as much as those from just now."""
+    return 0.5 ** (np.maximum(age_ms, 0.0) / HALF_LIFE_MS)
 
 
-def weigh(turns: Iterable[tuple[int, float]], now_ms: int, most: float = float("inf")) -> Counts:
-    """`turns`: (milliseconds since 1970, probability of having failed) of each. `most`: what all weigh together at
-    most, in turns; beyond, each weighs less, and the shares stay."""
-    served = failed = 0.0
-    for at_ms, defect in turns:
-        weight = decay(now_ms - at_ms)
-        served += weight * (1 - defect)
-        failed += weight * defect
-    total = served + failed
-    return Counts(served, failed).times(min(1.0, most / total) if total > 0 else 1.0)
+def weigh(turns: Iterable[tuple[int, float]], now_ms: int) -> Evidence:
+    """`turns`: of each, milliseconds since 1970, and the log odds that its user's reaction adds to its having
+    failed."""
+    rows = np.array(list(turns), dtype=float).reshape(-1, 2)
+    if not len(rows):
+        return NONE
+    weight = decay(now_ms - rows[:, 0])
+    odds = np.exp(np.clip(rows[:, 1], -_SUREST, _SUREST))
+    return Evidence(float(weight.sum()), weight @ np.log(RATES * odds[:, None] + 1 - RATES))
 
 
-def _beta(counts: Counts, foretold: float) -> tuple[float, float]:
-    """Of the share that serves. The prior never is quite sure, so that no evidence is in vain."""
-    p = min(0.99, max(0.01, foretold))
-    return PRIOR_TURNS * p + counts.served, PRIOR_TURNS * (1 - p) + counts.failed
+@lru_cache(maxsize=256)
+def _prior(per_cent: int) -> np.ndarray:
+    """Log prior of the rates of what serves in so many of a hundred turns; never quite sure, so that no evidence is in
+    vain."""
+    p = min(0.99, max(0.01, per_cent / 100))
+    return np.log(np.maximum(np.diff(betainc(PRIOR_TURNS * (1 - p), PRIOR_TURNS * p, _EDGES)), 1e-300))
 
 
-def probably_less(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """P(X < Y), 0 to 1, for X of Beta(*one) and Y of Beta(*other), independent, all parameters above 0.
-
-    It is the mean of P(Y > X) over X, taken over the quantiles of X by Gauss-Legendre quadrature: bounded and monotone
-    in the quantile, whatever the shapes, so that it is stable where densities have poles: within 0.002 where all
-    parameters are at least 1, and within 0.03 for the steepest poles. Closed forms (e.g. Cook 2005, "Exact calculation
-    of beta inequalities") want whole numbers, and evidence here is fractional.
-    """
-    (a, b), (c, d) = one, other
-    if mirrored := a > b:  # seen from the end where X is, near which floats are denser
-        a, b, c, d = b, a, d, c
-    below = betainc(c, d, betaincinv(a, b, _QUANTILES))
-    above = below if mirrored else 1.0 - below
-    return float(np.clip(0.5 * _WEIGHTS @ above, 0.0, 1.0))
+def rates(evidence: Evidence, foretold: float) -> np.ndarray:
+    """The posterior: float64 (CELLS,), the probability of each of `RATES`, summing to 1. `foretold`: that it serves."""
+    log = _prior(round(100 * foretold)) + evidence.likelihood
+    mass = np.exp(log - log.max())
+    return mass / mass.sum()
 
 
-def harm(rewritten: Counts, alone: Counts, foretold: Foretold) -> float:
-    """The probability, 0 to 1, that a pair does harm: that its rewrite serves less often than the text left alone, or
-    than in `LEAST_SERVED` of its turns. 0 where it was never served."""
+def harm(rewritten: Evidence, alone: Evidence, foretold: Foretold) -> float:
+    """The probability, 0 to 1, that a pair does harm: that its rewrite fails more often than the text left alone, or
+    in more than 1 - `LEAST_SERVED` of its turns. 0 where it was never served."""
     if rewritten.turns <= 0:
         return 0.0
-    with_it, without = _beta(rewritten, foretold.rewritten), _beta(alone, foretold.alone)
-    return max(probably_less(with_it, without), float(betainc(*with_it, LEAST_SERVED)))
+    with_it, without = rates(rewritten, foretold.rewritten), rates(alone, foretold.alone)
+    below = np.cumsum(without) - without / 2  # rates in one cell: either way
+    return float(min(1.0, max(with_it @ below, with_it[_OFTEN_FAILS].sum())))

@@ -6,6 +6,7 @@ another salt draws others.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
 
@@ -15,6 +16,18 @@ class Arm(StrEnum):
 
     SERVED = "served"
     HOLD_OUT = "hold_out"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOut:
+    """`share`: of the users who are held out, 0 to 1. `salt`: another one draws others."""
+
+    share: float = 0.0
+    salt: str = ""
+
+    def arm(self, user_id: str) -> Arm | None:
+        """None where nobody is held out: then there are no arms."""
+        return arm_of(user_id, self.share, self.salt) if self.share > 0 else None
 
 
 def arm_of(user_id: str, share: float, salt: str = "") -> Arm:

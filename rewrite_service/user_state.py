@@ -9,33 +9,42 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from mining.served import came_of
 from retriever.interaction import Interaction
 from retriever.personal_layer import PersonalLayer
 from rewrite_service.assemble import Knowledge
-from rewrite_service.people_archive import PeopleArchive
-from rewrite_service.store.base import Store
+from rewrite_service.experience import Own, own_experience
+from rewrite_service.people_archive import ArchivedUser, PeopleArchive
+from rewrite_service.store.base import Store, UserRecord
 from rewrite_service.store.codec import StoredUser
 
 RECENT_TURNS = 8
 """Turns kept at hand for the situation of the next request."""
 _BYTES_A_TURN = 2000
+_BYTES_A_PAIR = 300
 _BYTES_A_USER = 3000
 """Of a user of whom nothing is known: anybody can ask as many such users as they like."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """One user's latest turns and personal layer, as of a store revision."""
+    """One user's latest turns, personal layer and experience with rewrites, as of a store revision."""
 
     revision: int
     recent: tuple[Interaction, ...]
     layer: PersonalLayer
+    experience: Own = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
-        return _BYTES_A_USER + self.layer.nbytes + _BYTES_A_TURN * len(self.recent)
+        return (
+            _BYTES_A_USER
+            + self.layer.nbytes
+            + _BYTES_A_TURN * len(self.recent)
+            + _BYTES_A_PAIR * len(self.experience)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,13 @@ def as_asked(turns: Sequence[Interaction], rewrites: Mapping[str, str]) -> Seque
         text = rewrites.get(turn.request.interaction_id)
         out.append(turn if text is None else replace(turn, request=replace(turn.request, query=text)))
     return out
+
+
+def turns_as_heard(archived: ArchivedUser, stored: UserRecord) -> list[Interaction]:
+    """One user's turns in time order, with the words that were heard, whatever the assistant was asked."""
+    if stored.forgotten_ms is not None:
+        archived = archived.after(stored.forgotten_ms)
+    return merge_turns(archived.turns, stored.turns)
 
 
 class UserStates:
@@ -118,7 +134,13 @@ class UserStates:
         turns = merge_turns(archived.turns, as_asked(stored.turns, stored.rewrites))
         if len(archived.texts):
             self._knowledge.meaning.put(archived.texts, archived.vectors)
-        state = UserState(stored.revision, tuple(turns[-RECENT_TURNS:]), self._knowledge.personal_layer(turns))
+        experience: Own = {}
+        if stored.rewrites:
+            heard = merge_turns(archived.turns, stored.turns)
+            found = came_of(heard, stored.rewrites, reactions=self._knowledge.reactions)
+            experience = own_experience(found, heard[-1].request.timestamp_ms)
+        layer = self._knowledge.personal_layer(turns)
+        state = UserState(stored.revision, tuple(turns[-RECENT_TURNS:]), layer, experience)
         with self._lock:
             old = self._states.pop(user_id, None)
             self._bytes += state.nbytes - (old.nbytes if old else 0)

@@ -6,6 +6,7 @@ usage: python -m benchmarks.quality.min_people [NAME ...]      (HABITBENCH: its 
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.tables import keep, percent, show, span
+from benchmarks.quality.tables import RESULTS, keep, percent, show, span
 from benchmarks.quality.truth import Truth, decide, figures, folder, intervals
 from mining import tables
 from rewrite_service import examples
@@ -50,7 +51,7 @@ def judged(truth: Truth, min_people: int) -> dict[str, Any]:
         outcomes = decide(asked, bundle.model, bundle.policy)
         texts = len(bundle.knowledge.shared)
     total, spans = figures(outcomes), intervals(outcomes)
-    found = lambda some: sum(a.right.any() for a in some if a.failed) / total.failed  # noqa: E731
+    found = lambda some: sum(bool(a.right.any()) for a in some if a.failed) / total.failed  # noqa: E731
     return {
         "min_people": min_people,
         "shared_texts": texts,
@@ -90,7 +91,9 @@ def main() -> None:
         for name, r in results.items()
     ]
     show("guards of everybody's layer, dev days", columns, rows)
-    keep("min-people", {"results": results})
+    path = RESULTS / "min-people.json"
+    known = json.loads(path.read_text())["results"] if path.is_file() else {}
+    keep("min-people", {"results": known | results})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mining.served import came_of
 from retriever.interaction import Explicit, Interaction
 from tests.turns import DAY_S, turn
@@ -28,16 +30,16 @@ def test_a_rewrite_that_failed_is_told_from_one_that_worked() -> None:
     good, bad = served(0, well=True), served(DAY_S, well=False)
     found = came_of([*good, *bad], rewritten(good[0], bad[0]))
     assert list(found) == [(HEARD, ASKED)], "what was said next was left alone, and nothing of it matters"
-    (first, good_defect), (second, bad_defect) = found[HEARD, ASKED]
+    (first, good_odds), (second, bad_odds) = found[HEARD, ASKED]
     assert (first, second) == (good[0].request.timestamp_ms, bad[0].request.timestamp_ms)
-    assert good_defect < 0.2 < 0.9 < bad_defect
+    assert good_odds < 0 < 4 < bad_odds
 
 
 def test_the_same_words_left_alone_count_apart() -> None:
     alone, asked = turn(HEARD, 0), served(DAY_S, well=True)
     found = came_of([alone, *asked], rewritten(*asked))
     assert set(found) == {(HEARD, HEARD), (HEARD, ASKED)}
-    assert found[HEARD, HEARD] == [(alone.request.timestamp_ms, 1.0)], "no answer is a failure"
+    assert found[HEARD, HEARD] == [(alone.request.timestamp_ms, math.inf)], "no answer is a failure"
 
 
 def test_nothing_is_looked_at_where_nothing_was_served() -> None:
@@ -59,5 +61,5 @@ def test_a_repair_in_the_users_own_words_counts_against_the_rewrite() -> None:
         "weather in ripon california", 15, "Weather", slots={"city": "ripon", "state": "california"}, dwell_s=30.0
     )
     found = came_of([wrong, right], {wrong.request.interaction_id: "forecast at home"})
-    (_, defect), = found["weather in ripon", "forecast at home"]
-    assert defect > 0.5
+    (_, odds), = found["weather in ripon", "forecast at home"]
+    assert odds > 2
