@@ -82,17 +82,22 @@ class World:
         self.pipeline = Pipeline(bundle, EmbeddedStore(state))
         self.exposures = 0
 
-    def ask(self, user: str) -> Decision:
+    def ask(self, user: str, *, explain: bool = False) -> Decision:
         """What the service answers now, with nothing recorded."""
         self._turns += 1
-        return self.pipeline.rewrite(
-            replace(self._pair.request, user_id=user, interaction_id=f"t{self._turns}", timestamp_ms=self._now_ms)
+        asked = replace(
+            self._pair.request, user_id=user, interaction_id=f"t{self._turns}", timestamp_ms=self._now_ms
         )
+        return self.pipeline.rewrite(asked, explain=explain)
 
     def lives_for(self, user: str) -> bool:
         """Whether `user` would be given the rewrite, and not as a trial."""
         decision = self.ask(user)
         return decision.text == self._pair.text and not decision.trial
+
+    def retired_for(self, user: str) -> bool:
+        """Whether the pair is retired for `user`, be it asked at all or not."""
+        return any(c.retired for c in self.ask(user, explain=True).candidates if c.text == self._pair.text)
 
     def day_of(self, user: str) -> None:
         """The user says it. Where it seems to have failed, most users notice; then some say the same again, some give
@@ -151,19 +156,19 @@ def _reaction(content: bool, answered: bool, rng: random.Random) -> Feedback:
 
 def until_dead(world: World, users: Sequence[str], judge: str, rng: random.Random) -> int:
     """Times that the rewrite was served to `users` until `judge` would not get it; `LONGEST` where that never came."""
-    while world.lives_for(judge):
-        if world.exposures >= LONGEST:
-            return LONGEST
+    for _ in range(LONGEST):
+        if not world.lives_for(judge):
+            return world.exposures
         world.day_of(rng.choice(users))
-    return world.exposures
+    return LONGEST
 
 
 def measure(
-    bundle: Path, log: Path, *, pairs: int = 20, seeds: int = 3, days: int = 60, people: int = 10, noise: float = NOISE
+    bundle: Path, log: Path, *, pairs: int = 12, seeds: int = 2, days: int = 40, people: int = 30, noise: float = NOISE
 ) -> dict[str, Any]:
-    """`poison_exposures_until_retired`: times that a harmful rewrite was served before it was dead for others (`people`
-    in turn) and for one's own; `good_*`: shares of good pairs, of `days` requests each, that were ever dead for others,
-    were so at the end, and were ever dead for the one who is served most."""
+    """`poison_exposures_until_retired`: times that a harmful rewrite was served before others (served to `people` at
+    random), and before its own user, did not get it any more. `good_*`: shares of good pairs, of `days` requests each,
+    that were ever retired for others, were so at the end, and were ever retired for the one who is served most."""
     faiss.omp_set_num_threads(1)
     opened = open_bundle(bundle, encoder_of(bundle), 256 << 20)
     chosen = served_pairs(opened, log, pairs)
@@ -186,8 +191,8 @@ def measure(
             rng, lost, lost_own, lives = random.Random(seed), False, False, True
             for _ in range(days):
                 world.day_of(rng.choice([users[0], *users]))
-                lives = world.lives_for("newcomer")
-                lost, lost_own = lost or not lives, lost_own or not world.lives_for(users[0])
+                lives = not world.retired_for("newcomer")
+                lost, lost_own = lost or not lives, lost_own or world.retired_for(users[0])
             good.append((lost, not lives, lost_own))
             world.pipeline.close()
     share = lambda column: sum(row[column] for row in good) / len(good)  # noqa: E731

@@ -67,8 +67,8 @@ def test_without_candidates_there_is_nothing_to_choose() -> None:
 
 def test_a_retired_pair_is_tried_as_often_as_it_may_be_the_better() -> None:
     for harm, share in ((0.91, TRIALS), (0.995, 0.005)):
-        trials = [choose(*FOUND, POLICY, told("watch go", harm=harm), f"t{n}").trial for n in range(20_000)]
-        assert 0.7 * share < np.mean(trials) < 1.3 * share
+        trials = [choose(*FOUND, POLICY, told("watch go", harm=harm), f"t{n}").trial for n in range(6_000)]
+        assert 0.6 * share < np.mean(trials) < 1.4 * share
     choice = next(c for n in range(9999) if (c := choose(*FOUND, POLICY, told("watch go"), f"t{n}")).trial)
     assert choice.accepted and FOUND[0][choice.verdict.best].text == "watch go"
 
