@@ -283,6 +283,9 @@ def experiment(
             name, str(arm.users), str(arm.requests), f"{arm.failed:.1f}", f"{arm.rate:.2%}", f"{low:.2%} to {high:.2%}"
         )
     _console.print(table)
+    if found.reduction != found.reduction:  # NaN
+        _console.print("nothing to compare: an arm has fewer than two users, or no failure")
+        return
     low, high = found.interval
     _console.print(f"defects reduced by {found.reduction:.1%} (95 % interval {low:.1%} to {high:.1%})")
     _console.print(f"with as much data a reduction of {found.least_told:.1%} is found four times in five")
