@@ -18,6 +18,7 @@ import numpy as np
 
 from mining.defects import assess, learn_reactions
 from mining.reader import read_log
+from mining.schema import parse_as_heard
 from mining.sessions import by_user
 from retriever.interaction import Interaction
 from rewrite_service.arms import Arm, arm_of
@@ -84,7 +85,7 @@ def compare(served: ArmFigures, hold_out: ArmFigures) -> Experiment:
 
 
 def experiment(people: Mapping[str, Sequence[Interaction]], share: float, salt: str = "") -> Experiment:
-    """`people`: each user's turns in time order. `share`, `salt`: as the server had them (`arm_of`)."""
+    """`people`: each user's turns, as heard, in time order. `share`, `salt`: as the server had them (`arm_of`)."""
     reactions = learn_reactions(list(people.values()))
     rows: dict[Arm, list[tuple[float, float]]] = {arm: [] for arm in Arm}
     for user, turns in people.items():
@@ -98,4 +99,4 @@ def experiment(people: Mapping[str, Sequence[Interaction]], share: float, salt: 
 
 def experiment_of_logs(logs: list[Path], share: float, salt: str = "") -> Experiment:
     """The same from files. Raises LogError."""
-    return experiment(by_user(read_log(logs).turns), share, salt)
+    return experiment(by_user(read_log(logs, parse=parse_as_heard).turns), share, salt)

@@ -96,8 +96,8 @@ class World:
         return decision.text == self._pair.text and not decision.trial
 
     def retired_for(self, user: str) -> bool:
-        """Whether the pair is retired for `user`, be it asked at all or not."""
-        return any(c.retired for c in self.ask(user, explain=True).candidates if c.text == self._pair.text)
+        """Whether the pair is retired for `user`, who may by now be given another text."""
+        return not self.lives_for(user) and any(c.retired for c in self.ask(user, explain=True).candidates if c.text == self._pair.text)
 
     def day_of(self, user: str) -> None:
         """The user says it. Where it seems to have failed, most users notice; then some say the same again, some give
@@ -164,7 +164,7 @@ def until_dead(world: World, users: Sequence[str], judge: str, rng: random.Rando
 
 
 def measure(
-    bundle: Path, log: Path, *, pairs: int = 12, seeds: int = 2, days: int = 40, people: int = 30, noise: float = NOISE
+    bundle: Path, log: Path, *, pairs: int = 10, seeds: int = 1, days: int = 40, people: int = 30, noise: float = NOISE
 ) -> dict[str, Any]:
     """`poison_exposures_until_retired`: times that a harmful rewrite was served before others (served to `people` at
     random), and before its own user, did not get it any more. `good_*`: shares of good pairs, of `days` requests each,
