@@ -27,6 +27,8 @@ MOST_PAIRS = 32
 _ENOUGH, _LITTLE = 2.0, 0.1
 """From so many turns of one's own on, and with so little harm by them, it does not matter what others say."""
 
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
+
 _HEAD = struct.Struct("<q")
 _ROW = np.dtype([("heard", "<u8"), ("asked", "<u8"), ("turns", "<f4"), ("likelihood", "<f4", (CELLS,))])
 
@@ -81,11 +83,14 @@ class Experience:
             return cls()
         rows = np.concatenate(parts)
         age = np.repeat(max(moments) - np.array(moments, float), [len(part) for part in parts])
-        weight = decay(age)
-        keys, group, people = np.unique(rows[["heard", "asked"]], return_inverse=True, return_counts=True)
-        turns, likelihood = np.zeros(len(keys)), np.zeros((len(keys), CELLS))
-        np.add.at(turns, group, weight * rows["turns"])
-        np.add.at(likelihood, group, weight[:, None] * rows["likelihood"])
+        weight = decay(age).astype(np.float32)
+        mixed = rows["heard"] * _MIXER + rows["asked"]  # one word for both: sorted in a fraction of the time
+        order = np.argsort(mixed)
+        starts = np.flatnonzero(np.diff(mixed[order], prepend=mixed[order[0]] + np.uint64(1)))
+        people = np.diff(starts, append=len(order))
+        keys = rows[order[starts]]
+        turns = np.add.reduceat((weight * rows["turns"])[order], starts)
+        likelihood = np.add.reduceat((weight[:, None] * rows["likelihood"])[order], starts, dtype=float)
         rewritten = keys["heard"] != keys["asked"]
         # Where no rate is likelier than that of never failing, no pair does harm.
         judged = rewritten & (people >= LEAST_PEOPLE) & (likelihood.argmax(axis=1) > 0)

@@ -41,7 +41,7 @@ class ExperienceFeed:
 
     def __init__(self, store: Store, archive: PeopleArchive, reactions: Reactions, every_s: float = 0.0) -> None:
         self._store, self._archive, self._reactions, self._every_s = store, archive, reactions, every_s
-        self.now = Experience()
+        self.now, self._seen = Experience(), hash(frozenset())
         self._waiting: OrderedDict[str, None] = OrderedDict()
         self._served: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
@@ -70,7 +70,7 @@ class ExperienceFeed:
         """Makes the notes of all who wait, and reads everybody's. Raises StoreError."""
         while (user := self._next()) is not None:
             self._note(user)
-        self.now = Experience.of_notes(self._store.notes(SPACE).values())
+        self._read()
 
     def forget(self, user_id: str) -> None:
         """Forgets that the user waits. What the user has added goes with the next round, as the store forgets the note;
@@ -107,6 +107,12 @@ class ExperienceFeed:
         now_ms = min(turns[-1].request.timestamp_ms if turns else 0, time.time_ns() // 1_000_000)
         self._store.put_note(user, SPACE, to_note(found, now_ms), stored.revision)
 
+    def _read(self) -> None:
+        notes = self._store.notes(SPACE)
+        seen = hash(frozenset(notes.items()))
+        if seen != self._seen:  # else the sums are those of the last time
+            self.now, self._seen = Experience.of_notes(notes.values()), seen
+
     def _run(self) -> None:
         while not self._stop.wait(self._every_s):
             try:
@@ -114,7 +120,7 @@ class ExperienceFeed:
                 while not self._stop.is_set() and (user := self._next()) is not None:
                     self._note(user)
                     began = self._rest(began)
-                self.now = Experience.of_notes(self._store.notes(SPACE).values())
+                self._read()
                 self._rest(began)
             except StoreError as error:
                 _log.warning("experience is not up to date", error=type(error).__name__)

@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     holdout_share: float = Field(0.0, ge=0, le=1)
     """Share of users who get no rewrites, so that the difference can be measured; drawn by a hash of the user's id."""
 
-    holdout_salt: str = ""
+    holdout_salt: str = "holdout"
     """Goes into that hash: another one draws others. Users are the same on all servers with the same salt."""
 
     experience_every_s: float = Field(5.0, ge=0, le=3600)

@@ -97,7 +97,9 @@ class World:
 
     def retired_for(self, user: str) -> bool:
         """Whether the pair is retired for `user`, who may by now be given another text."""
-        return not self.lives_for(user) and any(c.retired for c in self.ask(user, explain=True).candidates if c.text == self._pair.text)
+        if self.lives_for(user):
+            return False
+        return any(c.retired for c in self.ask(user, explain=True).candidates if c.text == self._pair.text)
 
     def day_of(self, user: str) -> None:
         """The user says it. Where it seems to have failed, most users notice; then some say the same again, some give

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import islice
 
 import lmdb
 
@@ -11,6 +12,8 @@ from rewrite_service.store.base import MAX_NOTES, check_note, user_key
 from rewrite_service.store.growing_map import GrowingMap
 
 _USER_BYTES = 16
+_AT_ONCE = 500
+"""Rows read in one go: no other thread runs meanwhile, and requests must not wait."""
 
 
 class EmbeddedNotes:
@@ -47,10 +50,13 @@ class EmbeddedNotes:
         check_note(space, b"")
         ending = space.encode()
 
-        def work(transaction: lmdb.Transaction) -> list[tuple[bytes, bytes]]:
-            return list(transaction.cursor(db=self._rows).iternext())
+        def work(transaction: lmdb.Transaction) -> dict[bytes, bytes]:
+            rows, found = transaction.cursor(db=self._rows).iternext(), {}
+            while some := list(islice(rows, _AT_ONCE)):
+                found |= {key[:_USER_BYTES]: note for key, note in some if key[_USER_BYTES:] == ending}
+            return found
 
-        return {key[:_USER_BYTES]: note for key, note in self._files.read(work) if key[_USER_BYTES:] == ending}
+        return self._files.read(work)
 
     def _drop_one(self, transaction: lmdb.Transaction, kept: bytes) -> None:
         """One at random, since keys are hashes; not the one just written."""
