@@ -168,9 +168,10 @@ def until_dead(world: World, users: Sequence[str], judge: str, rng: random.Rando
 def measure(
     bundle: Path, log: Path, *, pairs: int = 10, seeds: int = 1, days: int = 40, people: int = 30, noise: float = NOISE
 ) -> dict[str, Any]:
-    """`poison_exposures_until_retired`: times that a harmful rewrite was served before others (served to `people` at
-    random), and before its own user, did not get it any more. `good_*`: shares of good pairs, of `days` requests each,
-    that were ever retired for others, were so at the end, and were ever retired for the one who is served most."""
+    """`poison_exposures_until_retired`: times that a harmful rewrite was served (to `people` at random) before others
+    did not get it any more, over all kinds of harm; `poison_by_kind`: of each, and before its own user did not.
+    `good_*`: shares of good pairs, of `days` requests each, that were ever retired for others, were so at the end, and
+    were ever retired for the one who is served most."""
     faiss.omp_set_num_threads(1)
     opened = open_bundle(bundle, encoder_of(bundle), 256 << 20)
     chosen = served_pairs(opened, log, pairs)
@@ -202,16 +203,20 @@ def measure(
         "pairs": len(chosen),
         "seeds": seeds,
         "noise": noise,
-        "poison_exposures_until_retired": {
-            name: {"median": statistics.median(runs), "worst": max(runs), "never": sum(n >= LONGEST for n in runs)}
-            for name, runs in poison.items()
-        },
+        "poison_exposures_until_retired": _spread(
+            [exposures for name, runs in poison.items() if "others" in name for exposures in runs]
+        ),
+        "poison_by_kind": {name: _spread(runs) for name, runs in poison.items()},
         "good_runs": len(good),
         "good_requests_each": days,
         "good_ever_lost": share(0),
         "good_lost_at_the_end": share(1),
         "good_ever_lost_to_oneself": share(2),
     }
+
+
+def _spread(runs: Sequence[int]) -> dict[str, float]:
+    return {"median": statistics.median(runs), "worst": max(runs), "never": sum(n >= LONGEST for n in runs)}
 
 
 def main() -> None:
@@ -222,7 +227,7 @@ def main() -> None:
     rows = [
         (name, kind, died["median"], died["worst"])
         for name, r in results.items()
-        for kind, died in r["poison_exposures_until_retired"].items()
+        for kind, died in r["poison_by_kind"].items()
     ]
     show("times served until retired", ("", "harm, dead for", "median", "worst"), rows)
     columns = ("good_ever_lost", "good_lost_at_the_end", "good_ever_lost_to_oneself")

@@ -1,7 +1,8 @@
 """What the guards of everybody's layer cost, on the dev days, with the truth: builds with k = 1, 2, 3 people before a
 text is offered to others, and one where a person's turns count without bound and repairs that lead back stay.
 
-usage: python -m benchmarks.quality.min_people [NAME ...]      (HABITBENCH: its folder; NAME: of builds; default: all)
+usage: python -m benchmarks.quality.min_people [--coverage] [NAME ...]      (HABITBENCH: its folder)
+    NAME: of builds; default: all. --coverage: only how often the right text is found, without training any ranker.
 """
 
 from __future__ import annotations
@@ -10,20 +11,29 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.tables import RESULTS, keep, percent, show, span
+from benchmarks.quality.tables import RESULTS, keep
 from benchmarks.quality.truth import Truth, decide, figures, folder, intervals
 from mining import tables
+from mining.reader import read_log
+from mining.sessions import by_user
+from retriever.encoder import Encoder
+from retriever.interaction import Interaction
+from retriever.vector_cache import CachedEncoder
 from rewrite_service import examples
+from rewrite_service.assemble import assemble
 from rewrite_service.build import BuildSettings, build
 from rewrite_service.bundle import encoder_of, open_bundle
+from rewrite_service.pipeline import before
 from rewrite_service.progress import Progress
+from rewrite_service.replay import in_time
+from rewrite_service.user_state import RECENT_TURNS
 
 BUILDS = {"k = 1": 1, "k = 2": 2, "k = 3": 3, "k = 2, a person unbounded": 2}
 
@@ -38,6 +48,35 @@ def unbounded() -> Iterator[None]:
         yield
     finally:
         examples.collect_shared, tables.without_cycles = kept
+
+
+def covered(truth: Truth, log: Sequence[Interaction], meaning: CachedEncoder, min_people: int) -> dict[str, Any]:
+    """Only what needs no ranker: how often a right text is among the candidates, and with everybody's layer alone."""
+    knowledge = examples.learn_knowledge(by_user(log), meaning, min_people)
+    failed = found = found_shared = 0
+    past = by_user(log)
+    for event in in_time(truth.requests, truth.history):
+        if isinstance(event, list):
+            for turn in event:
+                past.setdefault(turn.request.user_id, []).append(turn)
+            continue
+        if truth.right(event, event.query):
+            continue
+        failed += 1
+        turns = past.get(event.user_id, [])
+        there = [
+            any(truth.right(event, c.text) for c in made.candidates)
+            for own in (knowledge.personal_layer(turns), None)
+            if (made := assemble(event, before(turns[-RECENT_TURNS:], event), own, knowledge)) is not None
+        ]
+        found, found_shared = found + any(there[:1]), found_shared + any(there[1:])
+    return {
+        "min_people": min_people,
+        "shared_texts": len(knowledge.shared),
+        "failed": failed,
+        "coverage": found / failed,
+        "coverage_shared": found_shared / failed,
+    }
 
 
 def judged(truth: Truth, min_people: int) -> dict[str, Any]:
@@ -67,33 +106,21 @@ def judged(truth: Truth, min_people: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    names = sys.argv[1:] or list(BUILDS)
+    given = sys.argv[1:]
+    only_coverage = "--coverage" in given
+    names = [name for name in given if name != "--coverage"] or list(BUILDS)
     truth, results = Truth(), {}
+    log = read_log([folder() / "log.jsonl.gz"]).turns
+    meaning = CachedEncoder(Encoder(), Encoder.DIMENSION, 1 << 30)
     for name in names:
-        if "unbounded" in name:
-            with unbounded():
-                results[name] = judged(truth, BUILDS[name])
-        else:
-            results[name] = judged(truth, BUILDS[name])
+        with unbounded() if "unbounded" in name else nullcontext():
+            k = BUILDS[name]
+            results[name] = covered(truth, log, meaning, k) if only_coverage else judged(truth, k)
         print(name, results[name], flush=True)
-    columns = ("build", "shared texts", "coverage", "everybody's", "reduction", "95 %", "wins : harms", "95 %")
-    rows = [
-        (
-            name,
-            r["shared_texts"],
-            percent(r["coverage"]),
-            percent(r["coverage_shared"]),
-            percent(r["reduction"]),
-            span(r["intervals"]["reduction"], as_percent=True),
-            f"{r['wins_per_harm']:.1f}",
-            span(r["intervals"]["ratio"]),
-        )
-        for name, r in results.items()
-    ]
-    show("guards of everybody's layer, dev days", columns, rows)
-    path = RESULTS / "min-people.json"
+    part = "min-people-coverage" if only_coverage else "min-people"
+    path = RESULTS / f"{part}.json"
     known = json.loads(path.read_text())["results"] if path.is_file() else {}
-    keep("min-people", {"results": known | results})
+    keep(part, {"results": known | results})
 
 
 if __name__ == "__main__":
