@@ -105,7 +105,9 @@ class ExperienceFeed:
         found = came_of(turns, stored.rewrites, lambda text: key_hash(text) in heard, self._reactions)
         # A note is as old as its user's last turn; of clocks that run ahead, from now, or it would age all others.
         now_ms = min(turns[-1].request.timestamp_ms if turns else 0, time.time_ns() // 1_000_000)
-        self._store.put_note(user, SPACE, to_note(found, now_ms), stored.revision)
+        if not self._store.put_note(user, SPACE, to_note(found, now_ms), stored.revision):
+            with self._lock:  # something has been recorded meanwhile, perhaps by another process
+                _remember(self._waiting, user, MAX_WAITING)
 
     def _read(self) -> None:
         notes = self._store.notes(SPACE)
