@@ -17,24 +17,23 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from ranker.feature_input import FeatureInput
 from ranker.features import features
 from ranker.policy import Policy
 from ranker.posterior import Foretold
 from ranker.query_features import query_features
-from ranker.retirement import Choice, choose
+from ranker.retirement import choose
 from retriever.candidates import Candidate
 from retriever.interaction import Interaction, Outcome, Request
 from rewrite_service.admin.rule_book import RuleBook
+from rewrite_service.answer import answer
 from rewrite_service.arms import HoldOut
 from rewrite_service.assemble import find_candidates, open_request
 from rewrite_service.bundle import Bundle
-from rewrite_service.decision import Decision, Layer, Reason, ScoredCandidate
+from rewrite_service.decision import Decision, Layer, Reason
 from rewrite_service.decision_cache import DecisionCache, key_of
 from rewrite_service.errors import StoreError
 from rewrite_service.experience_feed import ExperienceFeed
 from rewrite_service.explanation import explain as explanation
-from rewrite_service.explanation import layer_of
 from rewrite_service.metrics.catalogue import STORE_ERRORS
 from rewrite_service.stages import StageClock, StageCosts
 from rewrite_service.store.base import Store, TurnFeedback
@@ -311,7 +310,8 @@ class Pipeline:
             return replace(self._pass(Reason.QUERY_LOOKS_FINE, clock, foretold), candidates=explained), None
         choice = choose(x.candidates, outcome, self._policy, harm, request.interaction_id)
         assert choice.verdict.best is not None
-        return said(self._answer(x, choice, clock, explained)), x.candidates[choice.verdict.best]
+        decision = answer(x, choice, self._policy, clock, explained, self.bundle_version)
+        return said(decision), x.candidates[choice.verdict.best]
 
     def _state(self, user_id: str, clock: StageClock, look: Look | None) -> UserState | None:
         """The user's state; None where it cannot be had in time, or the store fails. A load that would not fit the
@@ -370,40 +370,6 @@ class Pipeline:
             _log.error("loading a user failed", error=type(error).__name__)
         finally:
             self._loading.discard(user_id)
-
-    def _answer(
-        self,
-        x: FeatureInput,
-        choice: Choice,
-        clock: StageClock,
-        explained: tuple[ScoredCandidate, ...],
-    ) -> Decision:
-        verdict, policy = choice.verdict, self._policy
-        assert verdict.best is not None
-        best = x.candidates[verdict.best]
-        if choice.accepted:
-            reason = Reason.CONFIDENT
-        elif choice.retired:
-            reason = Reason.RETIRED
-        elif verdict.win < policy.least_win and verdict.leave >= verdict.win:
-            reason = Reason.LEAVE_IS_BETTER
-        elif verdict.probability < policy.threshold or verdict.win < policy.least_win:
-            reason = Reason.BELOW_THRESHOLD
-        else:
-            reason = Reason.BELOW_MARGIN
-        return Decision(
-            text=best.text if choice.accepted else None,
-            reason=reason,
-            probability=verdict.probability,
-            margin=verdict.margin,
-            win=verdict.win,
-            layer=layer_of(x, verdict.best),
-            bundle_version=self.bundle_version,
-            stage_us=clock.stage_us,
-            skipped=tuple(clock.skipped),
-            candidates=explained,
-            trial=choice.trial,
-        )
 
     def _pass(self, reason: Reason, clock: StageClock, win: float = 0.0) -> Decision:
         return Decision(
