@@ -10,12 +10,12 @@ still a sum over turns. Older turns count less. Pure functions and value objects
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import betainc
 
 from retriever.evidence import DAY_MS
 
@@ -85,7 +85,30 @@ def _prior(per_cent: int) -> np.ndarray:
     """Log prior of the rates of what serves in so many of a hundred turns; never quite sure, so that no evidence is in
     vain."""
     p = min(0.99, max(0.01, per_cent / 100))
-    return np.log(np.maximum(np.diff(betainc(PRIOR_TURNS * (1 - p), PRIOR_TURNS * p, _EDGES)), 1e-300))
+    below = [_beta_below(PRIOR_TURNS * (1 - p), PRIOR_TURNS * p, float(edge)) for edge in _EDGES]
+    return np.log(np.maximum(np.diff(below), 1e-300))
+
+
+def _beta_below(a: float, b: float, x: float) -> float:
+    """P(X < x) for X of Beta(a, b): the regularised incomplete beta function by its continued fraction (DLMF 8.17.22,
+    Lentz's method). SciPy has it, and takes longer to import than all else that serving needs of it."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _beta_below(b, a, 1 - x)
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
+    fraction = d
+    for m in range(1, 200):
+        for term in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d, c = 1 / (1 + term * d), 1 + term / c
+            fraction *= c * d
+        if abs(c * d - 1) < 1e-12:
+            break
+    return math.exp(log_front) * fraction / a
 
 
 def rates(evidence: Evidence, foretold: float) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import betainc
 from scipy.stats import beta
 
 from ranker.posterior import (
@@ -18,6 +19,7 @@ from ranker.posterior import (
     RATES,
     Evidence,
     Foretold,
+    _beta_below,
     decay,
     harm,
     rates,
@@ -113,3 +115,8 @@ def test_any_odds_and_numbers_stay_probabilities() -> None:
         for count in (1, 20_000):
             value = harm(weigh([(NOW, odds)] * count, NOW), weigh([(NOW, -odds)] * count, NOW), SURE)
             assert 0 <= value <= 1
+
+
+@given(st.floats(0.01, 50), st.floats(0.01, 50), st.floats(0, 1))
+def test_the_incomplete_beta_function_is_that_of_scipy(a: float, b: float, x: float) -> None:
+    assert _beta_below(a, b, x) == pytest.approx(betainc(a, b, x), abs=1e-9)
