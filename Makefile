@@ -68,6 +68,15 @@ bench-labels: $(RUN_READY) ## How right the mined labels are on HabitBench's dev
 bench-ablations: $(RUN_READY) ## What each part is worth on HabitBench (an hour), to benchmarks/results/ablations.json
 	$(BIN)/python -m benchmarks.quality.ablations
 
+bench-min-people: $(RUN_READY) ## What the guards of everybody's layer cost on HabitBench (half an hour)
+	$(BIN)/python -m benchmarks.quality.min_people
+
+bench-min-people-coverage: $(RUN_READY) ## The same without training a ranker: how often the right text is found
+	$(BIN)/python -m benchmarks.quality.min_people --coverage
+
+bench-poison: $(MANIFEST) ## How long a harmful rewrite lives, and whether good ones survive noise (ten minutes)
+	$(BIN)/python -m benchmarks.chaos.poison $(BUNDLE) $(LOG)
+
 bench-listeners: $(RUN_READY) ## Whether it helps to know what people like this one like (ten minutes)
 	$(BIN)/python -m benchmarks.quality.listeners
 

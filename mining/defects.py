@@ -6,6 +6,7 @@ to the app; e.g. Ponnusamy et al. 2019, "Feedback-based self-learning in large-s
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -240,6 +241,12 @@ def _assess_one(
     if _answered(turn):
         defect = course.reactions.failed(course.shown(i, _after(signals)), expected)
     return TurnEvidence(signals, defect, goal if defect >= FAILED else None)
+
+
+def told(turn: Interaction, evidence: TurnEvidence, reactions: Reactions) -> float:
+    """The log odds that what came of `turn` adds to its having failed, whatever was to be expected; infinite where it
+    got no answer."""
+    return reactions.adds(Signals.of_turn(turn, _after(evidence.signals))) if _answered(turn) else math.inf
 
 
 def _after(signals: Set[Signal]) -> After:

@@ -116,7 +116,11 @@ class Reactions:
         """Probability, 0 to 1, that the turn failed its user. `expected`: where more is known beforehand than intent
         and sureness tell, the probability by that."""
         odds = self._expected_odds(s.intent, s.sureness) if expected is None else _log_odds(expected)
-        return _probability(odds + self.reaction[s.barge_in][s.dwell] + self.explicit[s.explicit] + self.after[s.after])
+        return _probability(odds + self.adds(s))
+
+    def adds(self, s: Signals) -> float:
+        """Log odds that what was seen of the user adds to the turn's having failed, whatever was to be expected."""
+        return self.reaction[s.barge_in][s.dwell] + self.explicit[s.explicit] + self.after[s.after]
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Reactions:

@@ -133,9 +133,11 @@ def read_log(
     quarantine: Path | None = None,
     max_malformed_share: float = 0.05,
     progress: Callable[[int], None] = lambda n: None,
+    parse: Callable[[Any], Interaction] = parse_interaction,
 ) -> LogReading:
-    """Reads all files. Writes the lines set aside to `quarantine` (JSON lines). Raises `LogError` above the limit."""
-    turns, bad, lines = read_records(paths, parse_interaction, progress)
+    """Reads all files. Writes the lines set aside to `quarantine` (JSON lines). `parse`: `parse_as_heard` for the words
+    that were heard where a rewrite was served. Raises `LogError` above the limit."""
+    turns, bad, lines = read_records(paths, parse, progress)
     if quarantine is not None and bad:
         quarantine.parent.mkdir(parents=True, exist_ok=True)
         with quarantine.open("wb") as out:

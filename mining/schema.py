@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -132,7 +133,14 @@ def parse_request(record: Mapping[str, Any]) -> Request:
 
 
 def parse_interaction(record: Mapping[str, Any]) -> Interaction:
-    """A whole turn of the log. Raises `SchemaError` naming the field."""
+    """A whole turn of the log, with the text that the assistant was asked: the rewrite where one was served, since what
+    came of the turn is evidence on that and not on the words that were heard. Raises `SchemaError` naming the field."""
+    turn, rewritten = parse_as_heard(record), _text(record, "rewritten_query")
+    return replace(turn, request=replace(turn.request, query=rewritten)) if rewritten else turn
+
+
+def parse_as_heard(record: Mapping[str, Any]) -> Interaction:
+    """The same with the words that were heard, whatever the assistant was asked: for judging what the user did next."""
     request = parse_request(record)
     interpretation = None
     if record.get("interpretation") is not None:

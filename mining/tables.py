@@ -1,22 +1,27 @@
 """Who says what, with what success: tables of texts, repairs, words and slot values from turns and their evidence.
 
-`collect` serves one person's turns (the personal layer, online too) and everybody's (the global layer, in a build).
+`collect` serves one person's turns (the personal layer, online too), `collect_shared` everybody's (the global layer, in
+a build), where no one person may weigh too much.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from mining.defects import TurnEvidence, assess
 from mining.reactions import PUBLISHED, Reactions
 from retriever.evidence import Repair, TextEvidence
-from retriever.interaction import Interaction, Interpretation, Outcome
+from retriever.interaction import Interaction, Outcome
 from retriever.normalise import normalise, word_pairs
 
 T = TypeVar("T")
+
+MOST_PER_PERSON = 10
+"""What all turns of one person on one text, repair or slot value weigh at most in everybody's tables, in turns:
+whoever repeats a thing a thousand times, by habit or to have others get it, counts as often as this."""
 
 
 @dataclass(slots=True)
@@ -38,60 +43,93 @@ class Tables:
     def _served(self, parts: Callable[[str], Iterable[T]]) -> Counter[T]:
         out: Counter[T] = Counter()
         for e in self.texts.values():
-            for part in parts(e.text) if e.success_ms else ():
-                out[part] += len(e.success_ms)
+            times = e.readings[0].total() + e.readings[1].total()
+            for part in parts(e.text) if times else ():
+                out[part] += times
         return out
 
 
-def collect(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]]]) -> Tables:
-    """Tables over the turns of some people, each person's in time order with their evidence (`mining.defects.assess`).
+def collect(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence]) -> Tables:
+    """Tables over one person's turns, in time order with their evidence (`mining.defects.assess`)."""
+    out = Tables()
+    repairs: Counter[tuple[str, str]] = Counter()
+    for turn, e in zip(turns, evidence, strict=True):
+        text = normalise(turn.request.query)
+        if not text:
+            continue
+        row = out.texts.get(text)
+        if row is None:
+            row = out.texts[text] = TextEvidence(text)
+        row.attempts += 1
+        row.successes += 1 - e.defect
+        if e.goal is not None:
+            target = normalise(turns[e.goal].request.query)
+            if target and target != text:
+                repairs[text, target] += 1
+        screen = turn.request.context.has_screen
+        if turn.interpretation is not None and turn.outcome is Outcome.OK:
+            row.understood[screen][turn.interpretation] += 1
+            row.understood_by[turn.interpretation] = 1
+        if e.failed or turn.interpretation is None:
+            continue
+        row.people = 1
+        stamp = turn.request.timestamp_ms
+        row.last_success_ms = max(row.last_success_ms, stamp)
+        row.success_ms.append(stamp)
+        row.readings[screen][turn.interpretation] += 1
+        for _, value in turn.interpretation.slots:
+            out.slot_values[normalise(value)] += 1
+    out.repairs = {pair: Repair(*pair, times) for pair, times in repairs.items()}
+    return out
+
+
+def collect_shared(
+    people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]]], most_per_person: float = MOST_PER_PERSON
+) -> Tables:
+    """Tables over everybody's turns. `most_per_person`: see `MOST_PER_PERSON`; infinite for no bound.
 
     The result does not depend on the order of the people, but for ties.
     """
     out = Tables()
-    repairs: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0])
     for turns, evidence in people:
-        succeeded: set[str] = set()
-        understood: set[tuple[str, Interpretation]] = set()
-        repaired: set[tuple[str, str]] = set()
-        for turn, e in zip(turns, evidence, strict=True):
-            text = normalise(turn.request.query)
-            if not text:
-                continue
-            row = out.texts.get(text)
-            if row is None:
-                row = out.texts[text] = TextEvidence(text)
-            row.attempts += 1
-            row.successes += 1 - e.defect
-            if e.goal is not None:
-                target = normalise(turns[e.goal].request.query)
-                if target and target != text:
-                    repairs[text, target][0] += 1
-                    repaired.add((text, target))
-            screen = turn.request.context.has_screen
-            if turn.interpretation is not None and turn.outcome is Outcome.OK:
-                row.understood[screen][turn.interpretation] += 1
-                understood.add((text, turn.interpretation))
-            if e.failed or turn.interpretation is None:
-                continue
-            succeeded.add(text)
-            stamp = turn.request.timestamp_ms
-            row.last_success_ms = max(row.last_success_ms, stamp)
-            row.success_ms.append(stamp)
-            row.readings[screen][turn.interpretation] += 1
-            for _, value in turn.interpretation.slots:
-                out.slot_values[normalise(value)] += 1
-        for text in succeeded:
-            out.texts[text].people += 1
-        for text, reading in understood:
-            out.texts[text].understood_by[reading] += 1
-        for pair in repaired:
-            repairs[pair][1] += 1
-    out.repairs = {
-        (source, target): Repair(source, target, times, int(people))
-        for (source, target), (times, people) in repairs.items()
-    }
+        own = collect(turns, evidence)
+        for text, row in own.texts.items():
+            _add_text(out.texts, text, row, min(1, most_per_person / row.attempts))
+        for pair, repair in own.repairs.items():
+            known = out.repairs.get(pair)
+            times, others = (known.times, known.people) if known else (0, 0)
+            out.repairs[pair] = Repair(*pair, times + min(repair.times, most_per_person), others + 1)
+        for value, times in own.slot_values.items():
+            out.slot_values[value] += min(times, most_per_person)
+    out.repairs = without_cycles(out.repairs)
     return out
+
+
+def _add_text(texts: dict[str, TextEvidence], text: str, own: TextEvidence, weight: float) -> None:
+    """Adds one person's record of a text, each turn weighing `weight`, so that shares stay what they are."""
+    row = texts.get(text)
+    if row is None:
+        row = texts[text] = TextEvidence(text)
+    row.attempts += weight * own.attempts
+    row.successes += weight * own.successes
+    row.people += own.people
+    row.last_success_ms = max(row.last_success_ms, own.last_success_ms)
+    row.understood_by.update(own.understood_by)
+    for whole, part in zip((*row.readings, *row.understood), (*own.readings, *own.understood), strict=True):
+        for reading, times in part.items():
+            whole[reading] += weight * times
+
+
+def without_cycles(repairs: Mapping[tuple[str, str], Repair]) -> dict[tuple[str, str], Repair]:
+    """The repairs without those that lead back: where each of two texts repaired the other, only what more people
+    (then: more turns) did stays, and where they are even, neither. Or what one request is rewritten to would be
+    rewritten back for the next."""
+    kept = {}
+    for (source, target), repair in repairs.items():
+        back = repairs.get((target, source))
+        if back is None or (repair.people, repair.times) > (back.people, back.times):
+            kept[source, target] = repair
+    return kept
 
 
 def personal_tables(
@@ -99,4 +137,4 @@ def personal_tables(
 ) -> tuple[Tables, list[TurnEvidence]]:
     """One person's tables and the evidence of each of their turns."""
     evidence = assess(turns, reactions)
-    return collect([(turns, evidence)]), evidence
+    return collect(turns, evidence), evidence

@@ -323,6 +323,8 @@ def _from_candidate(candidate: ScoredCandidate) -> pb.Candidate:
         layer=_LAYER_NUMBERS[candidate.layer],
         sources=candidate.sources,
         probability=candidate.probability,
+        harm=candidate.harm,
+        retired=candidate.retired,
         features=[
             pb.FeatureContribution(name=part.name, value=part.value, contribution=part.contribution)
             for part in candidate.contributions

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from retriever.preferences import PreferenceKind
+from rewrite_service.arms import Arm
 
 
 class Layer(StrEnum):
@@ -29,6 +30,8 @@ class Reason(StrEnum):
     OUT_OF_TIME = "out_of_time"  # the deadline left no room
     EMPTY_QUERY = "empty_query"  # nothing left after normalisation
     INTERNAL_ERROR = "internal_error"  # something broke inside; fail open
+    HOLD_OUT = "hold_out"  # sure enough, and withheld: the user is one of those who get no rewrites
+    RETIRED = "retired"  # the best rewrite is sure enough, and did harm when it was served
     BLOCKED = "blocked"  # it would have been rewritten, but an operator blocked that rewrite
     PINNED = "pinned"  # rewritten because an operator said so
 
@@ -45,13 +48,16 @@ class Contribution:
 @dataclass(frozen=True, slots=True)
 class ScoredCandidate:
     """A candidate as ranked, for `Explain`. `probability`: that it helps, 0 to 1; of the query itself, that it serves
-    as it is."""
+    as it is. `harm`: that asking it does harm, by what came of it when it was served, 0 to 1; 0 where it was not, or
+    not to enough people. `retired`: passed over for it."""
 
     text: str
     layer: Layer | None  # None: the query itself, left alone
     sources: tuple[str, ...]
     probability: float
     contributions: tuple[Contribution, ...] = ()
+    harm: float = 0.0
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,8 @@ class Decision:
     `layer`: of the best candidate. `preference_id`: of the user's preference that was applied, "" where none was.
     `suggestion`: what the user might teach, only on pass.
     `stage_us`: microseconds by stage. `skipped`: stages left out for lack of time or because they failed.
+    `arm`: the user's, where some users are held out. `withheld`: the rewrite that one who is held out did not get.
+    `trial`: the rewrite is retired, and tried again.
     """
 
     text: str | None
@@ -87,6 +95,15 @@ class Decision:
     win: float = 0.0
     preference_id: str = ""
     suggestion: Suggestion | None = None
+    arm: Arm | None = None
+    withheld: str | None = None
+    trial: bool = False
+
+    def for_arm(self, arm: Arm | None) -> Decision:
+        """The decision as a user of that arm gets it. What users have taught is their own word, and never withheld."""
+        if arm is Arm.HOLD_OUT and self.text is not None and self.reason is not Reason.TAUGHT:
+            return replace(self, text=None, reason=Reason.HOLD_OUT, arm=arm, withheld=self.text)
+        return self if arm is self.arm else replace(self, arm=arm)
 
     @property
     def is_rewrite(self) -> bool:

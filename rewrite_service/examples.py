@@ -18,7 +18,7 @@ from mining.defects import FAILED, TurnEvidence, assess, learn_reactions
 from mining.frames import mine_frames
 from mining.mishearings import learn_hearing
 from mining.rephrases import AFFINITY_AFTER_FAILURE, REPHRASE_WINDOW_MS, affinity
-from mining.tables import collect
+from mining.tables import collect_shared
 from ranker.features import features
 from ranker.model import NEEDLESS, WIN, WRONG
 from retriever.candidates import Candidate
@@ -41,7 +41,7 @@ def learn_knowledge(people: Mapping[str, Sequence[Interaction]], meaning: Cached
     """The global layer and the completion rules from the turns of `people` (by user, in time order)."""
     reactions = learn_reactions(list(people.values()))
     assessed = [(turns, assess(turns, reactions)) for turns in people.values() if turns]
-    tables = collect(assessed)
+    tables = collect_shared(assessed)
     shared = GlobalLayer.build(
         tables.texts,
         tables.repairs.values(),

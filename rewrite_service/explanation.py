@@ -6,17 +6,22 @@ import numpy as np
 
 from ranker.feature_input import FeatureInput
 from ranker.feature_names import NAMES
-from ranker.model import NEEDLESS, WIN, RankerModel
+from ranker.model import NEEDLESS, WIN, WRONG, RankerModel
+from ranker.policy import Policy, helps
+from ranker.posterior import HARMFUL, Foretold
+from ranker.retirement import Harm
 from retriever.candidates import Candidate
 from rewrite_service.decision import Contribution, Layer, ScoredCandidate
 
 
 def explain(
-    x: FeatureInput, vectors: np.ndarray, outcome: np.ndarray, model: RankerModel
+    x: FeatureInput, vectors: np.ndarray, outcome: np.ndarray, model: RankerModel, policy: Policy, harm: Harm
 ) -> tuple[ScoredCandidate, ...]:
     """The query itself, then the candidates, likeliest to win first. `vectors`: float32 (candidates, features);
-    `outcome`: float64 (candidates, 3), as `model` predicts them. Costs several times as much as the decision."""
+    `outcome`: float64 (candidates, 3), as `model` predicts them; `policy` and `harm`: as they decide. Costs several
+    times as much as the decision."""
     added = model.contributions(vectors)
+    harms = [0.0, *(_harm(x, i, outcome, policy, harm) for i in range(1, len(x.candidates)))]
     made = [
         ScoredCandidate(
             text=c.text,
@@ -27,10 +32,18 @@ def explain(
                 Contribution(name, float(value), float(share))
                 for name, value, share in zip(NAMES, vectors[i], added[i], strict=True)
             ),
+            harm=harms[i],
+            retired=harms[i] > HARMFUL,
         )
         for i, c in enumerate(x.candidates)
     ]
     return (made[0], *sorted(made[1:], key=lambda c: -c.probability))
+
+
+def _harm(x: FeatureInput, i: int, outcome: np.ndarray, policy: Policy, harm: Harm) -> float:
+    """As of a candidate without rivals."""
+    score = helps(float(outcome[i, WIN]), float(outcome[i, WRONG]), 0.0)
+    return harm(x.candidates[i], Foretold(float(policy.calibration.apply(score)), float(outcome[0, NEEDLESS])))
 
 
 def layer_of(x: FeatureInput, i: int) -> Layer | None:

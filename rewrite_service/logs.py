@@ -107,10 +107,16 @@ def decision_fields(decision: Decision, log_texts: bool) -> dict[str, Any]:
         "margin": round(decision.margin, 4),
         "stage_us": decision.stage_us,
     }
+    if decision.arm is not None:
+        fields["arm"] = decision.arm.value
+    if decision.trial:
+        fields["trial"] = True
     if decision.skipped:
         fields["skipped"] = decision.skipped
     if log_texts and decision.text is not None:
         fields["text"] = printable(decision.text)
+    if log_texts and decision.withheld is not None:
+        fields["withheld"] = printable(decision.withheld)
     return fields
 
 

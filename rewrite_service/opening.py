@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 import faiss
 
 from rewrite_service.admin.rule_book import RuleBook
+from rewrite_service.arms import HoldOut
 from rewrite_service.bundle import encoder_of, open_bundle, read_manifest
+from rewrite_service.errors import StoreError
 from rewrite_service.pipeline import WARM_UP_TEXTS, WARM_UP_TEXTS_LATER, Pipeline
 from rewrite_service.store.opening import open_store
 
@@ -43,8 +46,13 @@ def open_pipeline(
         decision_cache_bytes=settings.decision_cache_bytes,
         decision_cache_span_ms=settings.decision_cache_span_ms,
         rules=RuleBook(settings.state_dir) if before is None else before._rules,
+        hold_out=HoldOut(settings.holdout_share, settings.holdout_salt),
+        experience_every_s=settings.experience_every_s,
     )
     pipeline.warm(WARM_UP_TEXTS if before is None else WARM_UP_TEXTS_LATER, pause)
     if before is not None:
         pipeline.take_over(before, pause)
+    elif settings.experience_every_s > 0:
+        with suppress(StoreError):  # then the first round makes up for it
+            pipeline.experience.refresh()
     return pipeline

@@ -16,21 +16,24 @@ from datetime import datetime
 
 import structlog
 
-from ranker.feature_input import FeatureInput
 from ranker.features import features
-from ranker.policy import Policy, Verdict, judge
+from ranker.policy import Policy
+from ranker.posterior import Foretold
 from ranker.query_features import query_features
+from ranker.retirement import choose
 from retriever.candidates import Candidate
 from retriever.interaction import Interaction, Outcome, Request
 from retriever.preferences import NOTHING_TAUGHT
 from rewrite_service.admin.rule_book import RuleBook
+from rewrite_service.answer import answer
+from rewrite_service.arms import HoldOut
 from rewrite_service.assemble import find_candidates, open_request
 from rewrite_service.bundle import Bundle
-from rewrite_service.decision import Decision, Layer, Reason, ScoredCandidate
+from rewrite_service.decision import Decision, Layer, Reason
 from rewrite_service.decision_cache import DecisionCache, key_of
 from rewrite_service.errors import StoreError
+from rewrite_service.experience_feed import ExperienceFeed
 from rewrite_service.explanation import explain as explanation
-from rewrite_service.explanation import layer_of
 from rewrite_service.metrics.catalogue import STORE_ERRORS
 from rewrite_service.people import People
 from rewrite_service.stages import StageClock, StageCosts
@@ -69,9 +72,13 @@ class Pipeline:
         decision_cache_bytes: int = 0,
         decision_cache_span_ms: int = 10_000,
         rules: RuleBook | None = None,
+        hold_out: HoldOut = HoldOut(),  # noqa: B008, it is frozen
+        experience_every_s: float = 0.0,
     ) -> None:
         """`policy`: in place of the bundle's own. `decision_cache_bytes`: 0 remembers no decision; `..._span_ms`: for
-        how long, of the requests' own time, one may be given again. `rules`: what an operator blocked and pinned."""
+        how long, of the requests' own time, one may be given again. `rules`: what an operator blocked and pinned.
+        `experience_every_s`: seconds between looks at what came of rewrites for everybody; 0: only when
+        `experience.refresh` is called."""
         self._bundle, self._store, self._policy = bundle, store, policy or bundle.policy
         self._costs = StageCosts(FIRST_COSTS_S)
         self._decisions = DecisionCache(decision_cache_bytes) if decision_cache_bytes else None
@@ -79,6 +86,8 @@ class Pipeline:
         self._users = UserStates(bundle.people, store, bundle.knowledge, user_cache_bytes)
         caches = [self._users] if self._decisions is None else [self._users, self._decisions]
         self.people = People(bundle, store, self._users, caches)
+        self._hold_out = hold_out
+        self.experience = ExperienceFeed(store, bundle.people, bundle.knowledge.reactions, experience_every_s)
         self._loading: set[str] = set()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-user")
         self._rules = rules
@@ -123,7 +132,8 @@ class Pipeline:
         `look`: what was found of the user a moment ago, so that the store is asked once a request."""
         clock = StageClock(deadline, self._costs)
         try:
-            return self._decide(request, clock, explain, layers, look=look)
+            decision, best = self._decide(request, clock, explain, layers, look=look)
+            return decision.for_arm(self._hold_out.arm(request.user_id)), best
         except Exception as error:
             _log.error("rewrite failed", error=type(error).__name__)
             return self._pass(Reason.INTERNAL_ERROR, clock), None
@@ -165,7 +175,10 @@ class Pipeline:
         """The decision remembered for the request. `began`: when looking for it did, in `time.perf_counter_ns()`."""
         assert self._decisions is not None
         found = self._decisions.get(key_of(request, revision, layers, self._span_ms), request)
-        return found and replace(found, stage_us={"remembered": (time.perf_counter_ns() - began) // 1000})
+        if found is None:
+            return None
+        told = replace(found, stage_us={"remembered": (time.perf_counter_ns() - began) // 1000})
+        return told.for_arm(self._hold_out.arm(request.user_id))
 
     @property
     def recall_s(self) -> float:
@@ -182,7 +195,7 @@ class Pipeline:
     ) -> None:
         """For the next moments; nothing that was decided with less than all there is, a turn of the situation that was
         this request's own or came later included: another request of the same moment may have to see it."""
-        if self._decisions is None or state is None or decision.skipped or decision.candidates:
+        if self._decisions is None or state is None or decision.skipped or decision.candidates or decision.trial:
             return
         if len(recent) == len(state.recent):
             self._decisions.put(key_of(request, state.revision, layers, self._span_ms), request, decision, recent)
@@ -193,6 +206,7 @@ class Pipeline:
         new = self._store.append(turns) if turns else 0
         if feedback:
             self._store.amend(feedback)
+        self.experience.heard_of(turns, feedback)
         return new
 
     def warm(self, most: int = WARM_UP_TEXTS, pause: Callable[[], None] = lambda: None) -> None:
@@ -227,6 +241,7 @@ class Pipeline:
         """Goes on with what `before` knows: what each stage costs, and the users it met last, who are loaded here too
         before they ask. One who cannot be loaded now is left to the next request. `pause`: called between users."""
         self._costs = before._costs
+        self.experience.take_over(before.experience)
         for user_id in before._users.at_hand(MAX_TAKEN_OVER):
             with suppress(StoreError):  # no cost is learned of it: it shares the processor with requests
                 self._users.load(user_id)
@@ -234,9 +249,11 @@ class Pipeline:
 
     def retire(self) -> None:
         """Ends what is this pipeline's own, once another has taken its place; the store is that one's from now on."""
+        self.experience.close(wait=False)
         self._loader.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
+        self.experience.close()
         self._loader.shutdown(wait=True, cancel_futures=True)
         self._store.close()
 
@@ -293,14 +310,20 @@ class Pipeline:
             vectors = features(x, of_query)
         with clock.stage("predict"):
             outcome = self._bundle.model.predict(vectors)
-        explained = explanation(x, vectors, outcome, self._bundle.model) if explain else ()
+        everybodys, mine = self.experience.now, state.experience if state else {}
+
+        def harm(candidate: Candidate, foretold: Foretold) -> float:
+            return everybodys.harm(x.query, candidate.text, mine, foretold)
+
+        explained = explanation(x, vectors, outcome, self._bundle.model, self._policy, harm) if explain else ()
         if looks_fine:
             return replace(self._pass(Reason.QUERY_LOOKS_FINE, clock, foretold), candidates=explained), None
         if meant:
             return as_decision(meant, self.bundle_version, clock, explained), Candidate(meant.text, taught=meant)
-        verdict = judge(x.candidates, outcome, self._policy.calibration)
-        assert verdict.best is not None
-        return said(self._answer(x, verdict, clock, explained)), x.candidates[verdict.best]
+        choice = choose(x.candidates, outcome, self._policy, harm, request.interaction_id)
+        assert choice.verdict.best is not None
+        decision = answer(x, choice, self._policy, clock, explained, self.bundle_version)
+        return said(decision), x.candidates[choice.verdict.best]
 
     def _state(self, user_id: str, clock: StageClock, look: Look | None) -> UserState | None:
         """The user's state; None where it cannot be had in time, or the store fails. A load that would not fit the
@@ -360,38 +383,6 @@ class Pipeline:
         finally:
             self._loading.discard(user_id)
 
-    def _answer(
-        self,
-        x: FeatureInput,
-        verdict: Verdict,
-        clock: StageClock,
-        explained: tuple[ScoredCandidate, ...],
-    ) -> Decision:
-        assert verdict.best is not None
-        best = x.candidates[verdict.best]
-        policy = self._policy
-        accepted = policy.accepts(verdict)
-        if accepted:
-            reason = Reason.CONFIDENT
-        elif verdict.win < policy.least_win and verdict.leave >= verdict.win:
-            reason = Reason.LEAVE_IS_BETTER
-        elif verdict.probability < policy.threshold or verdict.win < policy.least_win:
-            reason = Reason.BELOW_THRESHOLD
-        else:
-            reason = Reason.BELOW_MARGIN
-        return Decision(
-            text=best.text if accepted else None,
-            reason=reason,
-            probability=verdict.probability,
-            margin=verdict.margin,
-            win=verdict.win,
-            layer=layer_of(x, verdict.best),
-            bundle_version=self.bundle_version,
-            stage_us=clock.stage_us,
-            skipped=tuple(clock.skipped),
-            candidates=explained,
-        )
-
     def _pass(self, reason: Reason, clock: StageClock, win: float = 0.0) -> Decision:
         return Decision(
             None,
@@ -401,5 +392,3 @@ class Pipeline:
             stage_us=clock.stage_us,
             skipped=tuple(clock.skipped),
         )
-
-

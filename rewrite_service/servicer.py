@@ -198,7 +198,7 @@ class RewriteServicer:
                     raise NotReady("the server is stopping; ask another")
                 caller = self._access.check(context.invocation_metadata(), scope)
                 if caller.name is not None:
-                    call.facts["client"] = caller.name
+                    call.tell(lambda: {"client": caller.name})
                 with caller.quota, gate:
                     if self._pipeline is None:
                         raise NotReady("the server is loading; try again in a moment")
@@ -213,7 +213,7 @@ class RewriteServicer:
                 status = to_status(error)
                 ended(call, status.code.name, error)
                 if isinstance(error, RewriteError) and error.client is not None:
-                    call.facts["client"] = error.client
+                    call.tell(lambda name=error.client: {"client": name})
                 if status.error_id is None:
                     # Refused for a reason the caller is told, in words that hold none of its texts.
                     self._log.info(event, code=status.code.name, why=status.message, us=call.elapsed_us(), **call.facts)

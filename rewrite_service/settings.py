@@ -98,6 +98,15 @@ class Settings(BaseSettings):
     least_win: float | None = Field(None, ge=0, le=1)
     """Least probability that a rewrite helps at all; none: the bundle's own. Lower means more needless rewrites."""
 
+    holdout_share: float = Field(0.0, ge=0, le=1)
+    """Share of users who get no rewrites, so that the difference can be measured; drawn by a hash of the user's id."""
+
+    holdout_salt: str = "holdout"
+    """Goes into that hash: another one draws others. Users are the same on all servers with the same salt."""
+
+    experience_every_s: float = Field(5.0, ge=0, le=3600)
+    """Seconds between looks at what came of rewrites, for everybody; 0: a user's own experience alone counts."""
+
     default_deadline_ms: int = Field(20, ge=1, le=60_000)
     """Time for a Rewrite whose client gave no deadline, in milliseconds; a client's own deadline goes before."""
 

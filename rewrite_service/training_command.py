@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from rewrite_service.options import one_of
 
 _console = Console()
 
@@ -88,13 +89,3 @@ def train_encoder(
     _console.print(f"encoder in {out}; next: query-rewrite build --encoder {out} ...", soft_wrap=True)
     if judged["trained"]["recall@20"] <= judged["as shipped"]["recall@20"]:
         _console.print("note: it finds no more than the one that is shipped; nothing is gained by it")
-
-
-def one_of(kind: type[StrEnum], text: str, option: str) -> StrEnum | None:
-    """The member that `text` names, None for an empty text. Raises a usage error."""
-    if not text:
-        return None
-    try:
-        return kind(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r}: name one of {', '.join(kind)}", param_hint=option) from None

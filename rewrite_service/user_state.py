@@ -9,37 +9,46 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from mining.served import came_of
 from retriever.interaction import Interaction, Request
 from retriever.personal_layer import PersonalLayer
 from retriever.preferences import NOTHING_TAUGHT, Preferences
 from rewrite_service.assemble import Knowledge
-from rewrite_service.people_archive import PeopleArchive
-from rewrite_service.store.base import Store
+from rewrite_service.experience import Own, own_experience
+from rewrite_service.people_archive import ArchivedUser, PeopleArchive
+from rewrite_service.store.base import Store, UserRecord
 from rewrite_service.store.codec import StoredUser
 
 RECENT_TURNS = 8
 """Turns kept at hand for the situation of the next request."""
 _BYTES_A_TURN = 2000
 _BYTES_A_PREFERENCE = 1200
+_BYTES_A_PAIR = 300
 _BYTES_A_USER = 3000
 """Of a user of whom nothing is known: anybody can ask as many such users as they like."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """One user's latest turns, personal layer and preferences, as of a store revision."""
+    """One user's latest turns, personal layer, preferences and experience with rewrites, as of a store revision."""
 
     revision: int
     recent: tuple[Interaction, ...]
     layer: PersonalLayer
     preferences: Preferences = NOTHING_TAUGHT
+    experience: Own = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
-        taught = _BYTES_A_PREFERENCE * len(self.preferences)
-        return _BYTES_A_USER + self.layer.nbytes + _BYTES_A_TURN * len(self.recent) + taught
+        return (
+            _BYTES_A_USER
+            + self.layer.nbytes
+            + _BYTES_A_TURN * len(self.recent)
+            + _BYTES_A_PREFERENCE * len(self.preferences)
+            + _BYTES_A_PAIR * len(self.experience)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,13 @@ def before(recent: Sequence[Interaction], request: Request) -> list[Interaction]
         for t in recent
         if t.request.timestamp_ms <= request.timestamp_ms and t.request.interaction_id != request.interaction_id
     ]
+
+
+def turns_as_heard(archived: ArchivedUser, stored: UserRecord) -> list[Interaction]:
+    """One user's turns in time order, with the words that were heard, whatever the assistant was asked."""
+    if stored.forgotten_ms is not None:
+        archived = archived.after(stored.forgotten_ms)
+    return merge_turns(archived.turns, stored.turns)
 
 
 class UserStates:
@@ -131,11 +147,17 @@ class UserStates:
         turns = merge_turns(archived.turns, as_asked(stored.turns, stored.rewrites))
         if len(archived.texts):
             self._knowledge.meaning.put(archived.texts, archived.vectors)
+        experience: Own = {}
+        if stored.rewrites:
+            heard = merge_turns(archived.turns, stored.turns)
+            found = came_of(heard, stored.rewrites, reactions=self._knowledge.reactions)
+            experience = own_experience(found, heard[-1].request.timestamp_ms)
         state = UserState(
             stored.revision,
             tuple(turns[-RECENT_TURNS:]),
             self._knowledge.personal_layer(turns),
             Preferences(stored.preferences) if stored.preferences else NOTHING_TAUGHT,
+            experience,
         )
         with self._lock:
             old = self._states.pop(user_id, None)

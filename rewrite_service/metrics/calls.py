@@ -20,7 +20,16 @@ from rewrite_service.metrics.catalogue import (
     STORE_ERRORS,
 )
 
-_WEIGHED = frozenset({Reason.CONFIDENT, Reason.LEAVE_IS_BETTER, Reason.BELOW_THRESHOLD, Reason.BELOW_MARGIN})
+_WEIGHED = frozenset(
+    {
+        Reason.CONFIDENT,
+        Reason.LEAVE_IS_BETTER,
+        Reason.BELOW_THRESHOLD,
+        Reason.BELOW_MARGIN,
+        Reason.RETIRED,
+        Reason.HOLD_OUT,
+    }
+)
 _TOTAL = "total"  # which is the call's own time, told by method
 _PLACE_OF_STAGE = {stage: STAGE_SECONDS.at(stage) for stage in STAGES}
 _PLACE_OF_SKIPPED = {stage: SKIPPED.at(stage) for stage in SKIPPABLE}

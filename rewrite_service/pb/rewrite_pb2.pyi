@@ -52,6 +52,8 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_INTERNAL_ERROR: _ClassVar[Reason]
     REASON_QUERY_LOOKS_FINE: _ClassVar[Reason]
     REASON_TAUGHT: _ClassVar[Reason]
+    REASON_HOLD_OUT: _ClassVar[Reason]
+    REASON_RETIRED: _ClassVar[Reason]
     REASON_BLOCKED: _ClassVar[Reason]
     REASON_PINNED: _ClassVar[Reason]
 
@@ -89,6 +91,8 @@ REASON_EMPTY_QUERY: Reason
 REASON_INTERNAL_ERROR: Reason
 REASON_QUERY_LOOKS_FINE: Reason
 REASON_TAUGHT: Reason
+REASON_HOLD_OUT: Reason
+REASON_RETIRED: Reason
 REASON_BLOCKED: Reason
 REASON_PINNED: Reason
 PREFERENCE_KIND_UNSPECIFIED: PreferenceKind
@@ -284,18 +288,22 @@ class FeatureContribution(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., contribution: _Optional[float] = ...) -> None: ...
 
 class Candidate(_message.Message):
-    __slots__ = ("text", "layer", "sources", "probability", "features")
+    __slots__ = ("text", "layer", "sources", "probability", "features", "harm", "retired")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
+    HARM_FIELD_NUMBER: _ClassVar[int]
+    RETIRED_FIELD_NUMBER: _ClassVar[int]
     text: str
     layer: Layer
     sources: _containers.RepeatedScalarFieldContainer[str]
     probability: float
     features: _containers.RepeatedCompositeFieldContainer[FeatureContribution]
-    def __init__(self, text: _Optional[str] = ..., layer: _Optional[_Union[Layer, str]] = ..., sources: _Optional[_Iterable[str]] = ..., probability: _Optional[float] = ..., features: _Optional[_Iterable[_Union[FeatureContribution, _Mapping]]] = ...) -> None: ...
+    harm: float
+    retired: bool
+    def __init__(self, text: _Optional[str] = ..., layer: _Optional[_Union[Layer, str]] = ..., sources: _Optional[_Iterable[str]] = ..., probability: _Optional[float] = ..., features: _Optional[_Iterable[_Union[FeatureContribution, _Mapping]]] = ..., harm: _Optional[float] = ..., retired: _Optional[bool] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
     __slots__ = ("response", "candidates")

@@ -26,6 +26,9 @@ MAX_COUNT_ROWS = 100_000
 """Rows of one space of counts."""
 MAX_COUNT_KEY_BYTES = 256
 MAX_SPACE_CHARS = 32
+MAX_NOTES = 100_000
+"""Notes of all users."""
+MAX_NOTE_BYTES = 4096
 
 
 def id_hash(text: str) -> bytes:
@@ -87,8 +90,7 @@ def merged(known: Feedback, late: Feedback) -> Feedback:
 
 def check_counts(space: str, counts: Mapping[bytes, tuple[int, ...]] | None = None) -> None:
     """Raises ValueError where a space, a key or a count is out of its bounds (see `Store.add_counts`)."""
-    if not 1 <= len(space) <= MAX_SPACE_CHARS or not (space.isascii() and space.replace("-", "").isalnum()):
-        raise ValueError(f"a space is 1 to {MAX_SPACE_CHARS} ASCII letters, digits and hyphens")
+    _check_space(space)
     for key, added in (counts or {}).items():
         if not 1 <= len(key) <= MAX_COUNT_KEY_BYTES:
             raise ValueError(f"a key of counts is 1 to {MAX_COUNT_KEY_BYTES} bytes long")
@@ -96,9 +98,21 @@ def check_counts(space: str, counts: Mapping[bytes, tuple[int, ...]] | None = No
             raise ValueError("counts are one or more whole numbers from 0 and below 2**31")
 
 
+def check_note(space: str, note: bytes) -> None:
+    """Raises ValueError where a space or a note is out of its bounds (see `Store.put_note`)."""
+    _check_space(space)
+    if len(note) > MAX_NOTE_BYTES:
+        raise ValueError(f"a note is at most {MAX_NOTE_BYTES} bytes long")
+
+
+def _check_space(space: str) -> None:
+    if not 1 <= len(space) <= MAX_SPACE_CHARS or not (space.isascii() and space.replace("-", "").isalnum()):
+        raise ValueError(f"a space is 1 to {MAX_SPACE_CHARS} ASCII letters, digits and hyphens")
+
+
 class Store(Protocol):
     """Turns and preferences by user. Who asks is a hard partition: nothing of one user is ever read or written under
-    another. Counts, the one thing that all users share, hold no text and no id.
+    another. Counts, and notes, which all may read, hold no text and no id.
 
     Safe to call from several threads. Every method raises `StoreError` where the storage fails: a failure never reads
     as a user nobody knows.
@@ -172,6 +186,21 @@ class Store(Protocol):
 
     def counts(self, space: str) -> dict[bytes, tuple[int, ...]]:
         """All counts of a space, those of one key as of one moment."""
+        ...
+
+    def put_note(self, user_id: str, space: str, note: bytes, revision: int) -> bool:
+        """Keeps `note` as the user's own in `space`, in place of the one before; an empty one removes it. Durable on
+        return, in one step, so that whatever a user adds to what all learn is counted once, however often it is told.
+
+        `note`: at most 4,096 bytes, hashes and figures, since all servers read it. `revision`: of the user as the note
+        was made from; where anything of the user has changed since, it is not kept, and False returned. Forgetting the
+        user removes it. `MAX_NOTES` are kept: beyond, one taken at random is dropped. Changes no revision. Raises
+        ValueError for what is out of bounds.
+        """
+        ...
+
+    def notes(self, space: str) -> dict[bytes, bytes]:
+        """All notes of a space, by `user_key`."""
         ...
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from rewrite_service.store import embedded_layout as layout
 from rewrite_service.store.base import (
     MAX_BYTES_PER_USER,
     MAX_COUNT_ROWS,
+    MAX_NOTES,
     MAX_PREFERENCES,
     MAX_TURNS_PER_USER,
     Forgotten,
@@ -32,6 +33,7 @@ from rewrite_service.store.base import (
 from rewrite_service.store.codec import StoredTurn, StoredUser, decode, encode, encode_preference
 from rewrite_service.store.embedded_counts import EmbeddedCounts
 from rewrite_service.store.embedded_layout import STAMP, About, place_of, turn_key
+from rewrite_service.store.embedded_notes import EmbeddedNotes
 from rewrite_service.store.growing_map import GrowingMap
 from rewrite_service.store.usefulness import is_protected
 
@@ -40,7 +42,7 @@ class EmbeddedStore:
     """A `Store` in the folder `path`, which is made where there is none.
 
     `max_turns_per_user`, `max_bytes_per_user`: bounds of each user's turns, at least 1.
-    `max_count_rows`: keys of a space of counts. `map_bytes`: the size of the
+    `max_count_rows`: keys of a space of counts. `max_notes`: of all users and spaces. `map_bytes`: the size of the
     memory map to begin with. Raises `StoreError` where the folder cannot be used.
     """
 
@@ -51,6 +53,7 @@ class EmbeddedStore:
         max_turns_per_user: int = MAX_TURNS_PER_USER,
         max_bytes_per_user: int = MAX_BYTES_PER_USER,
         max_count_rows: int = MAX_COUNT_ROWS,
+        max_notes: int = MAX_NOTES,
         map_bytes: int = 256 * 1024 * 1024,
     ) -> None:
         if max_turns_per_user < 1 or max_bytes_per_user < 1:
@@ -66,6 +69,7 @@ class EmbeddedStore:
             self.close()
             raise
         self._counts = EmbeddedCounts(files, "counts", max_count_rows)
+        self._notes = EmbeddedNotes(files, "notes", lambda t, user: self._about(t, user).revision, max_notes)
 
     def append(self, turns: Sequence[Interaction]) -> int:
         if not turns:
@@ -201,6 +205,12 @@ class EmbeddedStore:
 
     def counts(self, space: str) -> dict[bytes, tuple[int, ...]]:
         return self._counts.all(space)
+
+    def put_note(self, user_id: str, space: str, note: bytes, revision: int) -> bool:
+        return self._notes.put(user_id, space, note, revision)
+
+    def notes(self, space: str) -> dict[bytes, bytes]:
+        return self._notes.all(space)
 
     def close(self) -> None:
         self._files.close()

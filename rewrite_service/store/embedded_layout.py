@@ -7,12 +7,13 @@ Layout 2, all keys in byte order, numbers 8 bytes each and big-endian:
 - preferences: user key, 128-bit hash of the preference's id -> the preference (`codec`)
 - users:       user key -> revision, number of turns, bytes of turns, time of the newest turn there has been
 - forgotten:   user key -> the moment up to which the user was forgotten
+- notes:       user key, space -> the note (see `embedded_notes`)
 - counts:      see `embedded_counts`
 - about:       "layout" -> the version of this layout
 The user key is a 128-bit hash of the user's id: one length for all, so that no user's range can reach into another's
 and no id, however long, meets LMDB's limit of 511 bytes a key.
 
-Layout 1 had neither useful, preferences, forgotten nor counts, and neither bytes nor time in users.
+Layout 1 had neither useful, preferences, forgotten, notes nor counts, and neither bytes nor time in users.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from rewrite_service.store.codec import decode
 from rewrite_service.store.growing_map import GrowingMap
 from rewrite_service.store.usefulness import score
 
-DATABASES = ("turns", "ids", "useful", "preferences", "users", "forgotten", "counts", "about")
-OF_A_USER = ("turns", "ids", "useful", "preferences")
+DATABASES = ("turns", "ids", "useful", "preferences", "users", "forgotten", "notes", "counts", "about")
+OF_A_USER = ("turns", "ids", "useful", "preferences", "notes")
 """Those with rows of a user under the user's key; what a forgetting empties."""
 LAYOUT = b"2"
 

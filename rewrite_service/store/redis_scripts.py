@@ -5,7 +5,8 @@ Keys of a user, all in one hash slot by the tag in braces, so that a cluster kee
                      preferences, t<id hash> -> a turn, p<id hash> -> a preference (`codec`)
 - qr1:{USER}:useful  sorted set: timestamp (15 digits), id hash -> score (`usefulness`)
 - qr1:{USER}:gone    the tombstone: the moment up to which the user was forgotten
-USER is `user_key` in hex. Counts of a space: qr1:counts:SPACE, a hash of key -> numbers with commas between.
+USER is `user_key` in hex. Notes of a space: qr1:notes:SPACE, a hash of `user_key` -> note; the spaces that have any:
+qr1:spaces, a set. Counts of a space: qr1:counts:SPACE, a hash of key -> numbers with commas between.
 
 Every key has a time to live. Revisions are the server's clock in microseconds, or one more than the last: one is never
 had twice, not even after the store was emptied.
@@ -161,3 +162,18 @@ redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return 1
 """
 """counts; ms to live, most keys, how many to choose from, then of each key: the key, the numbers to add."""
+
+PUT_NOTE = """
+redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
+if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[2]) then
+  for _, user in ipairs(redis.call('HRANDFIELD', KEYS[1], 2)) do
+    if user ~= ARGV[3] then
+      redis.call('HDEL', KEYS[1], user)
+      break
+    end
+  end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return 1
+"""
+"""notes of a space; ms to live, most notes, user key, note -> 1; one of another user goes where there are too many."""

@@ -18,12 +18,14 @@ from rewrite_service.store import redis_scripts as lua
 from rewrite_service.store.base import (
     MAX_BYTES_PER_USER,
     MAX_COUNT_ROWS,
+    MAX_NOTES,
     MAX_PREFERENCES,
     MAX_TURNS_PER_USER,
     Forgotten,
     TurnFeedback,
     UserRecord,
     check_counts,
+    check_note,
     id_hash,
     user_key,
 )
@@ -42,6 +44,8 @@ _SCAN = 1000
 
 _FETCH, _APPEND, _REPLACE, _FORGET = (Script(s) for s in (lua.FETCH, lua.APPEND, lua.REPLACE, lua.FORGET))
 _PUT, _REMOVE, _COUNT = (Script(s) for s in (lua.PUT_PREFERENCE, lua.REMOVE_PREFERENCE, lua.ADD_COUNTS))
+_NOTE = Script(lua.PUT_NOTE)
+_SPACES = "qr1:spaces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class RedisStore:
         max_turns_per_user: int = MAX_TURNS_PER_USER,
         max_bytes_per_user: int = MAX_BYTES_PER_USER,
         max_count_rows: int = MAX_COUNT_ROWS,
+        max_notes: int = MAX_NOTES,
         probe_every_s: float = PROBE_EVERY_S,
     ) -> None:
         if max_turns_per_user < 1 or max_bytes_per_user < 1:
@@ -84,6 +89,7 @@ class RedisStore:
         if url.startswith("rediss://"):  # redis-py has the handshake fall under it: a connection could never be made
             read_timeout_s = max(read_timeout_s, connect_timeout_s)
         self._ttl_ms, self._max_turns, self._max_count_rows = ttl_s * 1000, max_turns_per_user, max_count_rows
+        self._max_notes = max_notes
         self._bounds = (self._ttl_ms, max_turns_per_user, max_bytes_per_user, PROTECTED_MS)
         self._probes = Probes(probe_every_s)
         self._reads, self._writes = (
@@ -167,7 +173,11 @@ class RedisStore:
     def forget(self, user_id: str, at_ms: int) -> Forgotten:
         keys = _Keys.of(user_id)
         arguments = (self._ttl_ms, TOMBSTONE_TTL_MS, at_ms)
-        return Forgotten(*self._writes.script(_FORGET, (keys.user, keys.useful, keys.gone), arguments))
+        forgotten = Forgotten(*self._writes.script(_FORGET, (keys.user, keys.useful, keys.gone), arguments))
+        # Notes come last: whoever puts one looks afterwards whether the user is still the same.
+        for space in self._writes.run(_SPACES, lambda client: client.smembers(_SPACES)):
+            self._remove_note(user_id, space.decode())
+        return forgotten
 
     def tombstones(self) -> dict[bytes, int]:
         found: dict[bytes, int] = {}
@@ -190,10 +200,38 @@ class RedisStore:
         rows: Iterable[tuple[bytes, bytes]] = self._writes.run(key, lambda c: list(c.hscan_iter(key, count=_SCAN)))
         return {name: tuple(map(int, row.split(b","))) for name, row in rows}
 
+    def put_note(self, user_id: str, space: str, note: bytes, revision: int) -> bool:
+        """Notes of all are in one slot and a user is in another: so the revision is looked at before and after."""
+        check_note(space, note)
+        if self.revision(user_id) != revision:
+            return False
+        if not note:
+            self._remove_note(user_id, space)
+            return True
+        self._writes.run(_SPACES, lambda client: (client.sadd(_SPACES, space), client.pexpire(_SPACES, self._ttl_ms)))
+        self._writes.script(_NOTE, (_notes_of(space),), (self._ttl_ms, self._max_notes, user_key(user_id), note))
+        if self.revision(user_id) == revision:
+            return True
+        self._remove_note(user_id, space)
+        return False
+
+    def _remove_note(self, user_id: str, space: str) -> None:
+        key = _notes_of(space)
+        self._writes.run(key, lambda client: client.hdel(key, user_key(user_id)))
+
+    def notes(self, space: str) -> dict[bytes, bytes]:
+        check_note(space, b"")
+        key = _notes_of(space)
+        return self._writes.run(key, lambda client: dict(client.hscan_iter(key, count=_SCAN)))
+
     def close(self) -> None:
         self._probes.end()
         self._reads.close()
         self._writes.close()
+
+
+def _notes_of(space: str) -> str:
+    return f"qr1:notes:{space}"
 
 
 def _stamp(turn: Interaction) -> str:

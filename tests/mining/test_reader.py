@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from mining.reader import LogError, read_log
-from mining.schema import SchemaError, from_record, parse_interaction, to_record
+from mining.schema import SchemaError, from_record, parse_as_heard, parse_interaction, to_record
 from tests.turns import turn
 
 RECORD = to_record(turn("play go", intent="Play", slots={"title": "go"}))
@@ -26,6 +26,16 @@ def write(path: Path, records: list) -> Path:
 
 def records(n: int) -> list[dict]:
     return [RECORD | {"interaction_id": f"i{i}", "timestamp_ms": 1_700_000_000_000 + i} for i in range(n)]
+
+
+def test_a_turn_counts_for_the_text_that_was_asked() -> None:
+    served = RECORD | {"rewritten_query": "watch the movie go"}
+    assert parse_interaction(served).request.query == "watch the movie go"
+    assert parse_as_heard(served).request.query == RECORD["query"]
+    for nothing in (None, ""):
+        assert parse_interaction(RECORD | {"rewritten_query": nothing}) == parse_interaction(RECORD)
+    with pytest.raises(SchemaError, match="rewritten_query"):
+        parse_interaction(RECORD | {"rewritten_query": 1})
 
 
 def test_record_and_turn_are_inverse() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from mining.completions import mine_completions
 from mining.defects import assess
-from mining.tables import collect, personal_tables
+from mining.tables import MOST_PER_PERSON, collect_shared, personal_tables, without_cycles
 from retriever.completion import Completer, Rule
+from retriever.evidence import Repair
 from retriever.interaction import Context, Interpretation
 from tests.turns import DAY_S, request, turn
 
@@ -36,7 +38,7 @@ def test_people_are_counted_once_each_whatever_their_order() -> None:
     ann = [turn("play go", i * DAY_S, "Song") for i in range(4)]
     bob = [turn("play go", 0, "Song", user="bob"), turn("play ago", 60, user="bob")]
     people = [(ann, assess(ann)), (bob, assess(bob))]
-    one, other = collect(people), collect(reversed(people))
+    one, other = collect_shared(people), collect_shared(reversed(people))
     assert one.texts["play go"].people == 2 == other.texts["play go"].people
     assert one.texts["play go"].attempts == 5 == other.texts["play go"].attempts
 
@@ -177,7 +179,41 @@ def test_a_reading_counts_by_people_not_by_turns() -> None:
         return [turn("call mom", i * DAY_S, "Call", user, slots={"contact": who}) for i in range(times)]
 
     people = [calls("ann", "susan", 9), calls("bob", "mary", 2), calls("cleo", "mary", 2)]
-    e = collect((turns, assess(turns)) for turns in people).texts["call mom"]
+    e = collect_shared((turns, assess(turns)) for turns in people).texts["call mom"]
     assert e.reading(False) == Interpretation("Call", (("contact", "susan"),))
     assert e.reading(False, min_people=2) is None, "nobody else may learn whom one person's account knows as mom"
     assert e.agreement(False) == 9 / 13
+
+
+def test_no_one_person_weighs_more_than_so_many_turns() -> None:
+    ann = [turn("play go", i * DAY_S, "Song" if i % 2 else None, slots={"title": "go"}) for i in range(400)]
+    bob = [turn("play go", 0, "Song", "bob", slots={"title": "go"})]
+    people = [(turns, assess(turns)) for turns in (ann, bob)]
+    free, bound = collect_shared(people, math.inf), collect_shared(people, 10)
+    assert free.texts["play go"].attempts == 401
+    assert bound.texts["play go"].attempts == 11
+    assert bound.texts["play go"].people == 2
+    share = lambda tables: tables.texts["play go"].successes / tables.texts["play go"].attempts  # noqa: E731
+    assert 0.45 < share(free) < 0.55 and 0.45 < share(bound) < 0.6, "shares stay what they are"
+    assert bound.slot_values["go"] == 11 and bound.words()["play"] == bound.word_pairs()["play", "go"] == 6
+    assert sum(bound.texts["play go"].understood[False].values()) == 6
+    assert collect_shared(people[1:], 10) == collect_shared(people[1:], math.inf)
+
+
+def test_a_repair_said_a_thousand_times_by_one_person_counts_as_a_few() -> None:
+    ann = [t for i in range(30) for t in (turn("play ago", i * DAY_S), turn("play go", i * DAY_S + 20, "Song"))]
+    assert collect_shared([(ann, assess(ann))]).repairs["play ago", "play go"].times == MOST_PER_PERSON
+
+
+def test_repairs_that_lead_back_are_left_out() -> None:
+    there, back = Repair("a", "b", 9, 2), Repair("b", "a", 1, 3)
+    other = Repair("a", "c", 1, 1)
+    table = lambda *repairs: {(r.source, r.target): r for r in repairs}  # noqa: E731
+    assert without_cycles(table(there, back, other)) == table(back, other), "people count before turns"
+    even = Repair("b", "a", 9, 2)
+    assert without_cycles(table(there, even)) == {}
+
+
+def test_a_text_never_repairs_itself() -> None:
+    ann = [turn("Play go!", 0), turn("play go", 20, "Song")]
+    assert collect_shared([(ann, assess(ann))]).repairs == {}

@@ -368,3 +368,36 @@ class StoreContract:
                     assert (list(held.turns), list(held.preferences), held.forgotten_ms) == twin.user(user)
                     assert held.revision == store.revision(user)
                     assert store.fetch(user, held.revision) is None and store.fetch(user, 1).record() == held
+
+    def test_a_note_takes_the_place_of_the_one_before(self, store: Store) -> None:
+        store.append([turn("ada"), turn("bob")])
+        ada, bob = store.revision("ada"), store.revision("bob")
+        assert store.put_note("ada", "pairs", b"one", ada)
+        assert store.put_note("ada", "pairs", b"\x00two", ada)
+        assert store.put_note("ada", "other", b"x", ada)
+        assert store.put_note("bob", "pairs", b"three", bob)
+        assert store.notes("pairs") == {user_key("ada"): b"\x00two", user_key("bob"): b"three"}
+        assert store.notes("none") == {}
+        assert (store.revision("ada"), store.revision("bob")) == (ada, bob)
+        assert store.put_note("ada", "pairs", b"", ada)
+        assert store.notes("pairs") == {user_key("bob"): b"three"}
+        for space, note in (("", b""), ("a b", b""), ("s", b"x" * 4097)):
+            with pytest.raises(ValueError):
+                store.put_note("ada", space, note, ada)
+
+    def test_a_note_made_from_what_has_changed_is_not_kept(self, store: Store) -> None:
+        store.append([turn()])
+        made_from = store.revision("ada")
+        store.append([turn(name="i-2")])
+        assert not store.put_note("ada", "pairs", b"old", made_from)
+        assert store.notes("pairs") == {}
+
+    def test_nothing_is_noted_of_a_user_who_was_forgotten(self, store: Store) -> None:
+        store.append([turn(), turn("bob")])
+        made_from = store.revision("ada")
+        store.put_note("ada", "pairs", b"note", made_from)
+        store.put_note("bob", "pairs", b"kept", store.revision("bob"))
+        store.forget("ada", 2_000)
+        assert store.notes("pairs") == {user_key("bob"): b"kept"}
+        assert not store.put_note("ada", "pairs", b"late", made_from)
+        assert store.notes("pairs") == {user_key("bob"): b"kept"}

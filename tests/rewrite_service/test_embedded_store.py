@@ -270,3 +270,12 @@ def test_two_processes_write_side_by_side(tmp_path: Path) -> None:
     store.close()
     for child in children:
         child.stdout.close()
+
+
+def test_notes_are_bounded_in_number_and_the_newest_stays(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, max_notes=5)
+    for n in range(30):
+        assert store.put_note(f"user-{n}", "pairs", b"note", 0)
+        assert user_key(f"user-{n}") in store.notes("pairs")
+    assert len(store.notes("pairs")) == 5
+    store.close()

@@ -12,6 +12,7 @@ import structlog
 
 from retriever.interaction import Request
 from rewrite_service import logs
+from rewrite_service.arms import Arm
 from rewrite_service.decision import Decision, Reason
 from rewrite_service.settings import Settings
 
@@ -90,3 +91,12 @@ def test_level_is_kept() -> None:
 )
 def test_printable(text: str, shown: str) -> None:
     assert logs.printable(text) == shown
+
+
+def test_a_line_says_the_arm_and_not_what_was_withheld() -> None:
+    held = DECISION.for_arm(Arm.HOLD_OUT)
+    told = logs.decision_fields(held, log_texts=False)
+    assert (told["decision"], told["reason"], told["arm"]) == ("pass", "hold_out", "hold_out")
+    assert "tangerine" not in json.dumps(told)
+    assert logs.decision_fields(held, log_texts=True)["withheld"] == "play tangerine\\x9b"
+    assert "arm" not in logs.decision_fields(DECISION.for_arm(None), log_texts=True)

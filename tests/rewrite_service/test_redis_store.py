@@ -22,6 +22,7 @@ from rewrite_service.errors import StoreError
 from rewrite_service.pipeline import Pipeline
 from rewrite_service.store import Store, TurnFeedback, UserRecord, user_key
 from rewrite_service.store.redis_check import warnings_of
+from rewrite_service.store.redis_scripts import PUT_NOTE
 from rewrite_service.store.redis_store import RedisStore
 
 PATIENT = {"read_timeout_s": 2.0, "write_timeout_s": 5.0, "connect_timeout_s": 2.0}
@@ -81,13 +82,14 @@ def filled(store: Store) -> None:
     store.remove_preference("eve", "p-1")
     store.forget("cleo", 5)
     store.add_counts("pairs", {b"k": (1,)})
+    store.put_note("ada", "pairs", b"what came of it", store.revision("ada"))
 
 
 def test_every_key_lives_for_a_time_and_a_users_keys_share_a_slot(server: RedisServer) -> None:
     with emptied([server], ttl_s=3600) as store, server.client() as client:
         filled(store)
         keys = list(client.scan_iter())
-        assert len(keys) >= 7
+        assert len(keys) >= 9
         assert all(0 < client.pttl(key) <= 3_600_000 for key in keys if not key.endswith(b":gone"))
         assert all(client.pttl(key) > 3_600_000 for key in keys if key.endswith(b":gone"))
         assert not any(name in key for key in keys for name in (b"ada", b"bob", b"eve", b"cleo"))
@@ -101,7 +103,28 @@ def test_what_is_forgotten_is_in_no_key(server: RedisServer) -> None:
         filled(store)
         store.forget("ada", 10_000)
         for key in client.scan_iter():
-            assert b"secret" not in client.dump(key) and b"warriors" not in client.dump(key)
+            held = client.dump(key)
+            assert not any(text in held for text in (b"secret", b"warriors", b"what came of it"))
+
+
+def test_a_note_of_a_user_who_is_forgotten_meanwhile_does_not_stay(server: RedisServer) -> None:
+    with emptied([server], max_notes=3) as store:
+        store.append([turn()])
+        script = store._writes.script
+
+        def slow(*given):  # the user is forgotten while the note is on its way
+            done = script(*given)
+            if given[0].source == PUT_NOTE:
+                store.forget("ada", 10_000)
+            return done
+
+        store._writes.script = slow
+        assert not store.put_note("ada", "pairs", b"note", store.revision("ada"))
+        assert store.notes("pairs") == {}
+        store._writes.script = script
+        for n in range(9):
+            store.put_note(f"user-{n}", "pairs", b"note", 0)
+        assert len(store.notes("pairs")) == 3 and user_key("user-8") in store.notes("pairs")
 
 
 def test_a_store_that_was_emptied_gives_no_revision_twice(server: RedisServer) -> None:

@@ -1,0 +1,69 @@
+"""The best rewrite that is not known to do harm.
+
+A pair that probably does harm is retired: the next best candidate of another meaning takes its place if it reaches the
+bounds by itself. It can come back: evidence fades, and some requests try it all the same, as often as it is still
+likely to be the better way and never more than `TRIALS` (Thompson 1933, "On the likelihood that one unknown probability
+exceeds another"; Chapelle and Li 2011, "An empirical evaluation of Thompson sampling").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+import numpy as np
+
+from ranker.policy import Policy, Verdict, judge
+from ranker.posterior import HARMFUL, Foretold
+from retriever.candidates import Candidate
+
+TRIALS = 0.02
+"""Of the requests of a retired pair, at most this share tries it again."""
+
+Harm = Callable[[Candidate, Foretold], float]
+"""The probability that asking a candidate does harm, by what came of it so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`verdict`: on the best candidate that is left, or where none reaches the bounds, on the best of all. `accepted`:
+    whether to ask it. `retired`: texts passed over, though they reach the bounds. `trial`: one that is asked is
+    retired, and tried again."""
+
+    verdict: Verdict
+    accepted: bool
+    retired: tuple[str, ...] = ()
+    trial: bool = False
+
+
+def is_tried(draw: str, harm: float) -> bool:
+    """Whether a request tries a retired pair. `draw`: names request and pair; the same one is answered the same way
+    again."""
+    at = int.from_bytes(blake2b(draw.encode("utf-8", "surrogatepass"), digest_size=8).digest()) / 2**64
+    return at < min(TRIALS, 1 - harm)
+
+
+def choose(
+    candidates: Sequence[Candidate], outcome: np.ndarray, policy: Policy, harm: Harm, interaction_id: str
+) -> Choice:
+    """`outcome`: (candidates, 3) from `RankerModel.predict`; `candidates[0]` is the query itself."""
+    first = verdict = judge(candidates, outcome, policy.calibration)
+    left = list(range(len(candidates)))
+    retired: list[str] = []
+    while policy.accepts(verdict):
+        assert verdict.best is not None
+        best = candidates[verdict.best]
+        harmful = harm(best, Foretold(verdict.probability, verdict.leave))
+        if harmful <= HARMFUL:
+            return Choice(verdict, True, tuple(retired))
+        if is_tried(f"{interaction_id}\0{candidates[0].text}\0{best.text}", harmful):
+            return Choice(verdict, True, tuple(retired), trial=True)
+        retired.append(best.text)
+        # What is understood alike does the same harm in other words.
+        alike = {i for i in left[1:] if best.reading is not None and candidates[i].reading == best.reading}
+        left = [i for i in left if i != verdict.best and i not in alike]
+        verdict = judge([candidates[i] for i in left], outcome[left], policy.calibration)
+        if verdict.best is not None:
+            verdict = replace(verdict, best=left[verdict.best])
+    return Choice(first, False, tuple(retired))
