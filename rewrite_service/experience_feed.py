@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 
@@ -72,12 +72,18 @@ class ExperienceFeed:
             self._note(user)
         self._read()
 
-    def forget(self, user_id: str) -> None:
-        """Forgets that the user waits. What the user has added goes with the next round, as the store forgets the note;
-        until then it is in sums that name nobody."""
+    def users(self) -> set[str]:
+        """Who waits, or was served lately."""
         with self._lock:
-            self._waiting.pop(user_id, None)
-            self._served.pop(user_id, None)
+            return {*self._waiting, *self._served}
+
+    def drop(self, users: Collection[str]) -> None:
+        """Forgets that they wait. What they have added goes with the next round, as the store forgets the note; until
+        then it is in sums that name nobody."""
+        with self._lock:
+            for user in users:
+                self._waiting.pop(user, None)
+                self._served.pop(user, None)
 
     def take_over(self, before: ExperienceFeed) -> None:
         """Goes on with what `before`, of another bundle over the same store, knows and has still to do."""

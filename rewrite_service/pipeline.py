@@ -84,10 +84,10 @@ class Pipeline:
         self._decisions = DecisionCache(decision_cache_bytes) if decision_cache_bytes else None
         self._span_ms = decision_cache_span_ms
         self._users = UserStates(bundle.people, store, bundle.knowledge, user_cache_bytes)
-        caches = [self._users] if self._decisions is None else [self._users, self._decisions]
-        self.people = People(bundle, store, self._users, caches)
         self._hold_out = hold_out
         self.experience = ExperienceFeed(store, bundle.people, bundle.knowledge.reactions, experience_every_s)
+        by_user = [self._users, self.experience] + ([] if self._decisions is None else [self._decisions])
+        self.people = People(bundle, store, self._users, by_user)
         self._loading: set[str] = set()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-user")
         self._rules = rules

@@ -157,9 +157,9 @@ def test_a_user_who_is_forgotten_takes_their_experience_along(loop: Loop) -> Non
     while loop.gets_it("newcomer"):
         for n in range(3):
             loop.serve(f"user-{n}", well=False)
-    loop.store.forget("user-1", loop.now_ms)
+    loop.pipeline.people.forget("user-1")
+    assert "user-1" not in loop.pipeline.experience.users()
     loop.now_ms += MINUTE_MS  # past the decisions that are remembered
-    loop.pipeline.experience.forget("user-1")
     loop.pipeline.experience.refresh()
     assert set(loop.store.notes(SPACE)) == {user_key("user-0"), user_key("user-2")}
     assert loop.pipeline.experience.now.pairs == {}
