@@ -16,6 +16,8 @@ from rewrite_service.admin.commands import app as admin_commands
 from rewrite_service.decision import Layer
 from rewrite_service.experiment_command import experiment
 from rewrite_service.loadtest_command import loadtest
+from rewrite_service.people_commands import compact, export, forget
+from rewrite_service.training_command import train_encoder
 
 app = typer.Typer(
     add_completion=False,
@@ -243,7 +245,7 @@ def inspect(bundle: Annotated[Path, typer.Argument(help="Directory of the bundle
     _console.print_json(data=manifest)
 
 
-for _command in (experiment, loadtest):
+for _command in (train_encoder, experiment, loadtest, forget, export, compact):
     app.command()(_command)
 
 
