@@ -1,7 +1,8 @@
 """All that is done to the service on purpose, in one run: kills, faults of the store, overload, poisoned evidence,
 other bundles under load, bundles that are broken, input that is noise. Writes benchmarks/results/chaos.json.
 
-usage: python -m benchmarks.chaos.all BUNDLE LOG [--only NAME ...]     (of the sample log; a quarter of an hour)
+usage: python -m benchmarks.chaos.all BUNDLE LOG [--only NAME ...] [--fuzz-seconds N]     (of the sample log; a quarter
+of an hour)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from benchmarks.quality.tables import keep, show
 from mining.reader import read_log
 
 FUZZ_SECONDS = 100
+"""Of each target, unless told otherwise."""
 KEYS = (
     "kills", "acknowledged", "acknowledged_lost", "stores_unopenable",
     "redis_faults", "answers_under_faults", "answers_failed", "answers_late",
@@ -48,26 +50,32 @@ def _latest(log: Path) -> list:
     return [turn.request for turn in read_log([log]).turns[-2000:]]
 
 
-BENCHES = (
+BEFORE_FUZZ = (
     Chaos("kills", "benchmarks.chaos.kills", lambda measure, bundle, log: measure(bundle)),
     Chaos("redis", "benchmarks.chaos.redis_faults", lambda measure, bundle, log: measure(bundle, _latest(log))),
     Chaos("overload", "benchmarks.chaos.overload", lambda measure, bundle, log: measure(bundle, log)),
     Chaos("poison", "benchmarks.chaos.poison", lambda measure, bundle, log: measure(bundle, log, pairs=6, seeds=1)),
     Chaos("swap", "benchmarks.chaos.swap", lambda measure, bundle, log: measure(bundle, log)),
     Chaos("corrupted", "benchmarks.chaos.corrupted", lambda measure, bundle, log: measure(bundle)),
-    Chaos("fuzz", "benchmarks.fuzz.run", lambda measure, bundle, log: measure(FUZZ_SECONDS)),
 )
+
+
+def benches(fuzz_seconds: int) -> tuple[Chaos, ...]:
+    """All of them, in the order in which they run."""
+    fuzz = Chaos("fuzz", "benchmarks.fuzz.run", lambda measure, bundle, log: measure(fuzz_seconds))
+    return (*BEFORE_FUZZ, fuzz)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("log", type=Path)
-    parser.add_argument("--only", nargs="+", choices=[bench.name for bench in BENCHES], help="nothing is then written")
+    parser.add_argument("--only", nargs="+", choices=[b.name for b in benches(0)], help="nothing is then written")
+    parser.add_argument("--fuzz-seconds", type=int, default=FUZZ_SECONDS, help="of each target")
     asked = parser.parse_args()
     found: dict[str, Figures] = {}
     failed: list[str] = []
-    for bench in BENCHES:
+    for bench in benches(asked.fuzz_seconds):
         if asked.only and bench.name not in asked.only:
             continue
         began = time.monotonic()

@@ -169,7 +169,8 @@ def measure(
     bundle: Path, log: Path, *, pairs: int = 10, seeds: int = 1, days: int = 40, people: int = 30, noise: float = NOISE
 ) -> dict[str, Any]:
     """`poison_exposures_until_retired`: times that a harmful rewrite was served (to `people` at random) before others
-    did not get it any more, over all kinds of harm; `poison_by_kind`: of each, and before its own user did not.
+    did not get it any more, the median over all kinds of harm, and the worst; `poison_never_retired`: how many were
+    served to the end. `poison_by_kind`: of each kind, and before its own user did not get it.
     `good_*`: shares of good pairs, of `days` requests each, that were ever retired for others, were so at the end, and
     were ever retired for the one who is served most."""
     faiss.omp_set_num_threads(1)
@@ -199,13 +200,14 @@ def measure(
             good.append((lost, not lives, lost_own))
             world.pipeline.close()
     share = lambda column: sum(row[column] for row in good) / len(good)  # noqa: E731
+    others = _spread([exposures for name, runs in poison.items() if "others" in name for exposures in runs])
     return {
         "pairs": len(chosen),
         "seeds": seeds,
         "noise": noise,
-        "poison_exposures_until_retired": _spread(
-            [exposures for name, runs in poison.items() if "others" in name for exposures in runs]
-        ),
+        "poison_exposures_until_retired": others["median"],
+        "poison_exposures_until_retired_worst": others["worst"],
+        "poison_never_retired": others["never"],
         "poison_by_kind": {name: _spread(runs) for name, runs in poison.items()},
         "good_runs": len(good),
         "good_requests_each": days,
