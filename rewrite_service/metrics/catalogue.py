@@ -71,7 +71,7 @@ SKIPPED = Counter(
 DECISIONS = Counter(
     REGISTRY,
     "query_rewrite_decisions",
-    "Answers of Rewrite; reasons confident and pinned are rewrites, all others leave the query.",
+    "Answers of Rewrite; reasons confident, taught and pinned are rewrites, all others leave the query.",
     layer=LAYERS,
     reason=REASONS,
 )
