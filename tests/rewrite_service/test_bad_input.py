@@ -161,7 +161,7 @@ def test_too_large_a_message(server: RunningServer) -> None:
 
 
 def test_a_method_that_is_not_there(server: RunningServer) -> None:
-    call = server.channel.unary_unary("/rewrite.v1.RewriteService/Teach")
+    call = server.channel.unary_unary("/rewrite.v1.RewriteService/Guess")
     with pytest.raises(grpc.RpcError) as raised:
         call(b"", timeout=10)
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED

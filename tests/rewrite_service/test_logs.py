@@ -16,7 +16,7 @@ from rewrite_service.arms import Arm
 from rewrite_service.decision import Decision, Reason
 from rewrite_service.settings import Settings
 
-REQUEST = Request("turn-of-ada", "ada@home", 1_000, "play \x1b[31mtangerine\x00\u2028")
+REQUEST = Request("turn-of-otto", "otto@home", 1_000, "play \x1b[31mtangerine\x00\u2028")
 DECISION = Decision("play tangerine\u009b", Reason.CONFIDENT, 0.9, 0.5)
 
 
@@ -52,7 +52,7 @@ def logged(**settings: object) -> str:
 def test_by_default_no_text_and_no_id(log_format: str) -> None:
     written = logged(log_format=log_format)
     assert written.count("\n") == 3
-    for word in ("tangerine", "ada", "turn-of"):
+    for word in ("tangerine", "otto", "turn-of"):  # none can stand in a hash in hex by chance
         assert word not in written
 
 
@@ -60,7 +60,7 @@ def test_by_default_no_text_and_no_id(log_format: str) -> None:
 def test_texts_when_asked_for_are_escaped(log_format: str) -> None:
     written = logged(log_format=log_format, log_texts=True)
     assert "tangerine" in written
-    assert "ada@home" in written
+    assert "otto@home" in written
     for control in "\x00\x1b\x9b\u2028":
         assert control not in written
 
@@ -76,8 +76,8 @@ def test_json_lines_can_be_read_back() -> None:
 
 
 def test_pseudonyms_tell_users_apart_and_no_more() -> None:
-    assert logs.pseudonym("ada") == logs.pseudonym("ada") != logs.pseudonym("bob")
-    assert "ada" not in logs.pseudonym("ada")
+    assert logs.pseudonym("otto") == logs.pseudonym("otto") != logs.pseudonym("bob")
+    assert "otto" not in logs.pseudonym("otto")
     assert len(logs.pseudonym("\ud800")) == 12
 
 
