@@ -29,6 +29,8 @@ from rewrite_service.server import END_SIGNALS, Exit, serve
 from rewrite_service.settings import Settings
 
 _RESTART_PAUSE_S = 0.5
+_RETRY_PAUSE_S = 5.0
+"""Before a worker that could not serve is tried again, beside others that do."""
 _SETTLED_S = 5.0
 """A worker that lived so long had started; one that ends sooner would only do so again."""
 _CANNOT_SERVE = (Exit.BUNDLE, Exit.ADDRESS, Exit.STORE)
@@ -86,6 +88,7 @@ class _Supervisor:
         self._counted = [self._context.RawArray("d", REGISTRY.size) for _ in range(settings.workers)]
         WORKERS.set(settings.workers)
         self._workers: dict[int, tuple[BaseProcess, float]] = {}
+        self._replaced: set[int] = set()
         self._stopping = False
 
     def run(self) -> int:
@@ -102,15 +105,20 @@ class _Supervisor:
                 if process.exitcode is None or self._stopping:
                     continue
                 young = time.monotonic() - started < _SETTLED_S
-                if process.exitcode in _CANNOT_SERVE or (young and process.exitcode > 0):
+                cannot_serve = process.exitcode in _CANNOT_SERVE or (young and process.exitcode > 0)
+                if cannot_serve:
                     self._log.error("a worker cannot serve", worker=number, code=process.exitcode)
+                if cannot_serve and number not in self._replaced:
                     self._end()
                     return process.exitcode
+                # One that takes another's place may meet a bundle that is broken by now: the others serve on without.
                 self._log.error("a worker ended; starting another", worker=number, code=process.exitcode)
                 RESTARTS.inc()
                 REGISTRY.forget_state(new_cells(REGISTRY, self._counted[number]))
-                time.sleep(_RESTART_PAUSE_S)
-                self._start(number)
+                self._rest(_RETRY_PAUSE_S if cannot_serve else _RESTART_PAUSE_S)
+                self._replaced.add(number)
+                if not self._stopping:
+                    self._start(number)
         return self._end()
 
     @property
@@ -135,6 +143,12 @@ class _Supervisor:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._workers[number] = process, time.monotonic()
+
+    def _rest(self, seconds: float) -> None:
+        """Waits, unless it is told to stop."""
+        end = time.monotonic() + seconds
+        while not self._stopping and time.monotonic() < end:
+            time.sleep(0.1)
 
     def _stop(self, *_: object) -> None:
         self._stopping = True

@@ -34,21 +34,23 @@ def test_a_client_meets_arms_and_retired_rewrites(launch: Launch) -> None:
     reply = server.stub.Rewrite(heard(0, held), timeout=5)
     assert (reply.decision, reply.text, reply.reason) == (pb.DECISION_PASS, "", pb.REASON_HOLD_OUT)
     assert reply.probability > 0.5
-    for at in range(6):
+    served_with: list[str] = []  # another text may take the first one's place, and fails as well
+    for at in range(12):
         request = heard(at, served)
         reply = server.stub.Rewrite(request, timeout=5)
-        if reply.text != ASKED:
+        if not reply.text:
             break
+        served_with.append(reply.text)
         turn = a_turn(
             interaction_id=request.interaction_id, user_id=served, query=HEARD, timestamp_ms=request.timestamp_ms,
             context=request.context, interpretation=BRUNO,
             feedback=pb.Feedback(barge_in=True, explicit=pb.EXPLICIT_NO, dwell_s=0.5),
         )  # fmt: skip
         late = pb.FeedbackEvent(
-            user_id=served, interaction_id=turn.interaction_id, feedback=turn.feedback, rewritten_query=ASKED
+            user_id=served, interaction_id=turn.interaction_id, feedback=turn.feedback, rewritten_query=reply.text
         )
         server.stub.Record(pb.RecordRequest(interactions=[turn], feedback=[late]), timeout=5)
-    assert at > 1, f"one failure is no proof: {reply}"
+    assert served_with[:2] == [ASKED, ASKED], "one failure is no proof"
     assert (reply.decision, reply.reason) == (pb.DECISION_PASS, pb.REASON_RETIRED)
     explained = server.stub.Explain(pb.ExplainRequest(request=heard(at, served)), timeout=10)
     found = next(c for c in explained.candidates if c.text == ASKED)

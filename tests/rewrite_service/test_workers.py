@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -91,7 +93,6 @@ def test_all_workers_forget_a_user_at_once(several: RunningServer) -> None:
 
 
 def test_a_worker_that_dies_is_replaced_and_the_others_go_on(several: RunningServer) -> None:
-    time.sleep(5.5)  # one that dies at once would end the server: that is another case
     before = set(pids(several, "listening"))
     counted = rewrites(several)
     assert several.scrape().value("query_rewrite_serving_workers") == WORKERS
@@ -166,6 +167,25 @@ def test_none_stays_behind_when_the_supervisor_is_killed(launch: Launch) -> None
 def test_a_bundle_that_cannot_be_served_ends_all_with_its_code(tmp_path: Path) -> None:
     process = spawn(tmp_path / "none", tmp_path / "state", tmp_path / "log", workers=WORKERS)
     assert process.wait(60) == Exit.BUNDLE
+
+
+def test_a_worker_that_cannot_be_replaced_leaves_the_others_serving(bundle_dir: Path, tmp_path: Path) -> None:
+    bundle, log = tmp_path / "bundle", tmp_path / "log"
+    shutil.copytree(bundle_dir, bundle)
+    process = spawn(bundle, tmp_path / "state", log, workers=WORKERS)
+
+    def lines(event: str) -> list[dict]:
+        return [line for line in map(json.loads, log.read_text().splitlines()) if event in line["event"]]
+
+    until(lambda: len(lines("listening on")) == WORKERS)
+    (bundle / "manifest.json").unlink()
+    first, other = (line["pid"] for line in lines("listening on"))
+    os.kill(first, signal.SIGKILL)
+    until(lambda: lines("a worker cannot serve"))
+    assert process.poll() is None and alive(other)
+    process.send_signal(signal.SIGTERM)
+    process.wait(30)
+    assert not alive(other)
 
 
 def test_a_taken_port_is_said(several: RunningServer, bundle_dir: Path, tmp_path: Path) -> None:
