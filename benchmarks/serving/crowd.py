@@ -36,12 +36,11 @@ import numpy as np
 from mining.defects import assess
 from mining.reader import read_log
 from mining.sessions import by_user
-from mining.tables import Tables, collect
+from mining.tables import Tables, collect_shared
 from retriever.encoder import Encoder
 from retriever.evidence import TextEvidence
 from retriever.global_layer import MIN_PEOPLE, GlobalLayer
 from retriever.interaction import Context, Feedback, Interaction, Interpretation, Outcome, Request
-from retriever.normalise import word_pairs
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.bundle import MANIFEST, encoder_of, open_bundle, read_manifest
 from rewrite_service.loadtest import misspelt
@@ -154,10 +153,6 @@ def _add(tables: Tables, count: int, known: Sequence[str]) -> None:
         tables.texts[text] = TextEvidence(
             text, 5.0, 4.0, 3, NOON_MS, readings=(served, _NOTHING), understood=(served, _NOTHING), understood_by=served
         )
-        for word in text.split():
-            tables.words[word] += 4
-        for pair in word_pairs(text):
-            tables.word_pairs[pair] += 4
 
 
 def _make(bundle: Path, log: Path, texts: int, users: int, place: Path) -> None:
@@ -167,7 +162,7 @@ def _make(bundle: Path, log: Path, texts: int, users: int, place: Path) -> None:
     encoder = encoder_of(bundle)
     reactions = open_bundle(bundle, encoder, 1 << 24).knowledge.reactions
     people = by_user(read_log([log]).turns)
-    tables = collect([(turns, assess(turns, reactions)) for turns in people.values()])
+    tables = collect_shared((turns, assess(turns, reactions)) for turns in people.values())
     known = names(_names_for(texts))
     own = sum(e.people >= MIN_PEOPLE for e in tables.texts.values())
     _add(tables, texts - own, known)
@@ -175,7 +170,7 @@ def _make(bundle: Path, log: Path, texts: int, users: int, place: Path) -> None:
     seconds = {"texts": time.monotonic() - began}
     began = time.monotonic()
     shared = GlobalLayer.build(
-        tables.texts, tables.repairs.values(), tables.words, tables.word_pairs, tables.slot_values, parts
+        tables.texts, tables.repairs.values(), tables.words(), tables.word_pairs(), tables.slot_values, parts
     )
     assert len(shared) == texts, (len(shared), texts)
     del tables
