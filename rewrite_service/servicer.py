@@ -256,10 +256,14 @@ class RewriteServicer:
         return await self._decide(request, call, explain=True, convert=converters.from_explained)
 
     async def _record(self, message: pb.RecordRequest, call: Call) -> pb.RecordResponse:
-        turns, late = converters.to_record(message, self._limits)
-        call.tell(lambda: {"turns": len(turns), "late_feedback": len(late)})
         pipeline = self._pipeline
-        new = await self._recorder.run(lambda: pipeline.record(turns, late))
+        call.tell(lambda: {"turns": len(message.interactions), "late_feedback": len(message.feedback)})
+
+        def run() -> int:
+            # Checked and converted here as well: a thousand turns take some 20 ms, for which no rewrite should wait.
+            return pipeline.record(*converters.to_record(message, self._limits))
+
+        new = await self._recorder.run(run)
         call.tell(lambda: {"new": new})
         return pb.RecordResponse(new_interactions=new)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,5 +70,9 @@ def test_so_many_calls_at_the_same_time_and_no_place_is_lost() -> None:
 
 def test_no_bound_is_no_bound() -> None:
     quota = Quota()
-    for _ in range(1000):
-        quota.take()
+    with ExitStack() as under_way:
+        for _ in range(1000):
+            quota.take()
+            under_way.enter_context(quota)
+        assert quota.inside == 1000
+    assert quota.inside == 0
