@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from retriever.vector_cache import CachedEncoder
 from rewrite_service.bundle import check_place, write_bundle
 from rewrite_service.errors import BundleError
 from rewrite_service.examples import block_starts, examples, learn_knowledge
-from rewrite_service.forgetting import without_forgotten
+from rewrite_service.forgetting import drop_kept_of_forgotten, without_forgotten
 from rewrite_service.learning import HELD_OUT_BLOCKS, Learned, learn
 from rewrite_service.progress import Progress
 
@@ -42,7 +42,8 @@ class BuildSettings:
 @dataclass(frozen=True, slots=True)
 class BuildResult:
     """`version`: of the bundle. `malformed`: lines set aside in `quarantine`. `forgotten`: turns left out, of users who
-    were forgotten."""
+    were forgotten. `dropped`: versions
+    of kept bundles that were removed, as they held such users."""
 
     version: str
     learned: Learned
@@ -50,6 +51,7 @@ class BuildResult:
     malformed: int
     quarantine: Path
     forgotten: int = 0
+    dropped: Sequence[str] = ()
 
 
 def build(
@@ -115,8 +117,9 @@ def build(
             report=learned.report,
             keep=keep,
         )
+    dropped = drop_kept_of_forgotten(out, tombstones or {})
     forgotten = len(reading.turns) - len(turns)
-    return BuildResult(version, learned, len(turns), len(reading.malformed), quarantine, forgotten)
+    return BuildResult(version, learned, len(turns), len(reading.malformed), quarantine, forgotten, dropped)
 
 
 def _encoder(directory: Path | None) -> Encoder:

@@ -97,6 +97,8 @@ def build(
         _console.print(f"{result.malformed} malformed lines set aside in {result.quarantine}")
     if result.forgotten:
         _console.print(f"{result.forgotten} turns left out, of users who were forgotten")
+    if result.dropped:
+        _console.print(f"kept no longer, as they hold users who were forgotten: {', '.join(result.dropped)}")
     table = Table("", "held-out days (expected)", box=None)
     for name in _EXPECTED:
         table.add_row(name, f"{report[name]:g}")

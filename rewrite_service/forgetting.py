@@ -6,8 +6,10 @@ and by its tombstones, at which they look from time to time to drop it from memo
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from retriever.interaction import Interaction
 from rewrite_service.assemble import Knowledge
 from rewrite_service.errors import StoreError
+from rewrite_service.kept_bundles import with_kept
 from rewrite_service.people_archive import PeopleArchive
 from rewrite_service.store.base import Store, user_key
 from rewrite_service.store.embedded_files import has_store
@@ -122,6 +125,24 @@ def without_forgotten(turns: Sequence[Interaction], tombstones: Mapping[bytes, i
         return list(turns)
     up_to = {user: tombstones.get(user_key(user), 0) for user in {turn.request.user_id for turn in turns}}
     return [turn for turn in turns if turn.request.timestamp_ms > up_to[turn.request.user_id]]
+
+
+def drop_kept_of_forgotten(place: Path, tombstones: Mapping[bytes, int]) -> list[str]:
+    """Removes those of the bundles kept beside `place` that hold turns of users who have been forgotten since, and
+    those that cannot be read, of which nobody can say so. Returns their versions."""
+    dropped = []
+    for bundle in with_kept(place)[1:] if tombstones else ():
+        try:
+            holds = any(
+                len(without_forgotten(turns, tombstones)) < len(turns)
+                for turns in PeopleArchive(bundle / "people").everyone()
+            )
+        except (OSError, ValueError, KeyError, TypeError, zlib.error):
+            holds = True
+        if holds:
+            shutil.rmtree(bundle, ignore_errors=True)
+            dropped.append(bundle.name)
+    return dropped
 
 
 def clear_text_caches(knowledge: Knowledge) -> None:

@@ -32,6 +32,11 @@ def kept_bundle(place: Path, version: str) -> Path | None:
     return kept_folder(place) / version if version in kept_versions(place) else None
 
 
+def with_kept(place: Path) -> list[Path]:
+    """The bundle in `place` and those kept beside it."""
+    return [place, *(kept_folder(place) / version for version in kept_versions(place))]
+
+
 def put_aside(old: Path, place: Path, version: str | None, keep: int) -> None:
     """Moves the bundle in the folder `old`, which stood in `place`, to those kept; drops all but the newest `keep`.
     What has no version, and what cannot be moved, is removed."""

@@ -19,7 +19,10 @@ _console = Console()
 _User = Annotated[str, typer.Option(help="The user's id.")]
 _StateDir = Annotated[Path | None, typer.Option(help="The servers' state folder; default: as `serve` has it.")]
 _Tenant = Annotated[str, typer.Option(help="The tenant whose user it is; default: the default tenant.")]
-_Bundles = Annotated[list[Path] | None, typer.Option(help="A bundle that may hold the user's turns. Repeatable.")]
+_Bundles = Annotated[
+    list[Path] | None,
+    typer.Option(help="A bundle that may hold the user's turns; those kept beside it come along. Repeatable."),
+]
 
 
 def forget(
@@ -50,7 +53,8 @@ def forget(
     from rewrite_service.store import embedded_files
     from rewrite_service.store.opening import open_store
 
-    user, settings, bundles = inner_id(tenant, user), _settings(state_dir), bundle or []
+    user, settings = inner_id(tenant, user), _settings(state_dir)
+    bundles, unreadable = _with_kept(bundle)
     place = settings.state_dir if settings.store == "embedded" else None
     if compact and place is None:
         raise typer.BadParameter("only the embedded store has files to compact", param_hint="--compact")
@@ -71,6 +75,8 @@ def forget(
     if not (verify or only_verify):
         return
     left = traces.traces(wanted, place, bundles, also or [])
+    remedy = "remove the folder: no server of this version can go back to it"
+    left += [traces.Trace(path, "a kept bundle that cannot be searched", remedy) for path in unreadable]
     if place is None and (held.turns or held.preferences):
         left.insert(0, traces.Trace(Path("redis"), "rows of the user", "query-rewrite forget"))
     if not left:
@@ -97,7 +103,8 @@ def export(
     from rewrite_service.store.opening import open_store
     from rewrite_service.traces import archive_of
 
-    user, archives = inner_id(tenant, user), {str(path): archive_of(path) for path in bundle or []}
+    user, (bundles, _) = inner_id(tenant, user), _with_kept(bundle)
+    archives = {str(path): archive_of(path) for path in bundles}
     store = open_store(_settings(state_dir))
     try:
         lines = everything_of(user, store, archives)
@@ -124,6 +131,27 @@ def compact(state_dir: _StateDir = None) -> None:
     place = settings.state_dir
     done = embedded_files.compact(place)
     _console.print(f"{place}: {done.before} bytes, now {done.after}", soft_wrap=True)
+
+
+def _with_kept(given: list[Path] | None) -> tuple[list[Path], list[Path]]:
+    """The bundles, with those kept beside them; and which of the latter cannot be read. Raises BundleError where one
+    that was given cannot."""
+    from rewrite_service.errors import BundleError
+    from rewrite_service.kept_bundles import with_kept
+    from rewrite_service.traces import archive_of
+
+    found, unreadable = [], []
+    for place in given or []:
+        for bundle in with_kept(place):
+            try:
+                archive_of(bundle)
+            except BundleError:
+                if bundle == place:
+                    raise
+                unreadable.append(bundle)
+            else:
+                found.append(bundle)
+    return found, unreadable
 
 
 def _private(path: Path) -> BinaryIO:

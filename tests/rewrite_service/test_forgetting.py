@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +25,8 @@ from rewrite_service.access.tenants import inner_id
 from rewrite_service.bundle import Bundle, encoder_of, open_bundle
 from rewrite_service.cli import app
 from rewrite_service.examples import learn_knowledge
-from rewrite_service.forgetting import tombstones_of, without_forgotten
+from rewrite_service.forgetting import drop_kept_of_forgotten, tombstones_of, without_forgotten
+from rewrite_service.kept_bundles import kept_folder
 from rewrite_service.lesson import Lesson
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.pipeline import Pipeline
@@ -261,6 +263,28 @@ def test_a_bundle_that_still_holds_a_user_is_named(bundle_dir: Path, tmp_path: P
     assert code == 1 and str(bundle_dir) in output and "the next build" in output
     code, output = command("export", "--user", "ada", "--state-dir", tmp_path, "--bundle", bundle_dir)
     assert (code, output) == (0, ""), "what is not served is not given out either"
+
+
+def test_a_kept_bundle_that_holds_a_user_is_named_and_dropped_by_the_next_build(
+    bundle_dir: Path, tmp_path: Path
+) -> None:
+    state, place = tmp_path / "state", tmp_path / "bundle"
+    kept = kept_folder(place) / "20260101T000000-0123456789ab"
+    shutil.copytree(bundle_dir, place)
+    shutil.copytree(bundle_dir, kept)
+    shutil.copytree(place / "global", other := kept_folder(place) / "20250101T000000-0123456789ab")
+    EmbeddedStore(state).close()
+    asked = ("forget", "--user", "ada", "--state-dir", state, "--bundle", place, "--verify")
+    code, output = command(*asked)
+    assert code == 1 and f"left in {kept}:" in output and f"left in {other}: a kept bundle that cannot" in output
+    store = EmbeddedStore(state)
+    forgotten = store.tombstones()
+    store.close()
+    assert drop_kept_of_forgotten(place, {user_key("somebody else"): 1 << 60}) == [other.name]
+    assert kept.is_dir(), "it holds nobody who was forgotten"
+    assert drop_kept_of_forgotten(place, forgotten) == [kept.name]
+    assert place.is_dir() and not kept.exists()
+    assert drop_kept_of_forgotten(place, forgotten) == []
 
 
 def test_an_export_has_everything(bundle_dir: Path, tmp_path: Path) -> None:
