@@ -17,7 +17,7 @@ from retriever.normalise import normalise
 
 REST = "rest"
 """The gap filled with what follows the pattern in the query."""
-_MAX_PATTERN_WORDS = 6
+MAX_PATTERN_WORDS = 6
 MAX_COMPLETIONS = 6
 
 
@@ -102,6 +102,23 @@ def _says(rest: str, template: str, values: Mapping[str, str]) -> bool:
     return any(f" {values[gap]} " in f" {rest} " for gap in gaps if gap in values)
 
 
+def fire(rule: Rule, query: str, rest: str, values: Mapping[str, str]) -> tuple[str, Interpretation | None] | None:
+    """What the rule makes of a query that fits its pattern: a text, and its reading where that is known; None where a
+    gap cannot be filled, or nothing was left out. `rest`: of the query, "" for a rule that takes none. `values`: see
+    `gap_values`."""
+    if _says(rest, rule.template, values):
+        return None
+    values = {**values, REST: rest}
+    text = fill(rule.template, values)
+    if not text or text == query:
+        return None
+    if rule.reading is None:
+        return text, None
+    slots = tuple((name, fill(value, values)) for name, value in rule.reading[1])
+    known = all(value is not None for _, value in slots)
+    return text, Interpretation(rule.reading[0], slots) if known else None  # type: ignore[arg-type]
+
+
 class Completer:
     """The rules of a bundle, found by the query's words."""
 
@@ -119,9 +136,9 @@ class Completer:
         for steps_back, reading in enumerate([*distinct_intents(answered), None]):
             values = gap_values(request.context, reading)
             for rule, rest in self._matches(query, reading.intent if reading else ""):
-                filled = None if _says(rest, rule.template, values) else fill(rule.template, values | {REST: rest})
-                if filled and filled != query and filled not in out:
-                    made = self._reading(rule, values | {REST: rest})
+                fired = fire(rule, query, rest, values)
+                if fired is not None and fired[0] not in out:
+                    filled, made = fired
                     again = bool(answered) and made == answered[0]
                     precision = rule.precision_again if again else rule.precision
                     out[filled] = Completion(filled, made, rule.support, precision, rest, steps_back)
@@ -131,16 +148,7 @@ class Completer:
         """The rules that fire on the query after a turn of `intent`, each with the rest that it takes."""
         words = query.split()
         matches = [(rule, "") for rule in self._exact.get((query, intent), ())]
-        for n in range(min(len(words) - 1, _MAX_PATTERN_WORDS), 0, -1):
+        for n in range(min(len(words) - 1, MAX_PATTERN_WORDS), 0, -1):
             rest = " ".join(words[n:])
             matches += [(rule, rest) for rule in self._prefix.get((" ".join(words[:n]), intent), ())]
         return matches
-
-    @staticmethod
-    def _reading(rule: Rule, values: Mapping[str, str]) -> Interpretation | None:
-        if rule.reading is None:
-            return None
-        slots = tuple((name, fill(value, values)) for name, value in rule.reading[1])
-        if any(value is None for _, value in slots):
-            return None
-        return Interpretation(rule.reading[0], slots)  # type: ignore[arg-type]

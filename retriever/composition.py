@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retriever.fragments import Fragment, Fragments, Frame
+from retriever.fragments import Fragment, Fragments
+from retriever.frames import Frame
 from retriever.hearing import Hearing
 from retriever.interaction import Interpretation
 from retriever.pronunciation import pronounce
@@ -34,7 +35,8 @@ class Composition:
     """A query composed anew. `rest`: the words replaced. `cost`: of hearing the rest for the fragment, nats a phoneme
     of the longer, 0 or more. `own`: the fragment is of this user's past. `reading`: what it is expected to mean.
     `posterior`: of all names compared, the probability of this one by sound and by how often it is named, 0 to 1.
-    `heard_rank`: 0 where made of the query, n where of the recogniser's nth other hypothesis."""
+    `repaired`: for how many people it repaired just the rest, in whatever frame. `heard_rank`: 0 where made of the
+    query, n where of the recogniser's nth other hypothesis."""
 
     text: str
     fragment: Fragment
@@ -43,12 +45,13 @@ class Composition:
     cost: float
     own: bool
     posterior: float
+    repaired: int = 0
     heard_rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One of the things that may have been said. `fitting`: its frames, as `Fragments.fitting` gives them. `own`: this
+    """One of the things that may have been said. `fitting`: its frames, as `FrameTable.fitting` gives them. `own`: this
     user's own fragments, to be tried with it. `searched`: how many names of each kind are compared."""
 
     text: str
@@ -57,7 +60,8 @@ class Heard:
     searched: int = SEARCHED
 
 
-_Named = tuple[Frame, str, Fragment, bool]
+_Named = tuple[Frame, str, Fragment, bool, int]
+"""A frame, the words in it, a name for them, whether it is of the user's own past, how many repaired them by it."""
 _Pair = tuple[str, str]
 
 
@@ -70,7 +74,7 @@ def compose(
     longer than one alone.
     """
     named = _names(heard, fragments, sound)
-    pairs = list({(rest, fragment.text): None for theirs in named for _, rest, fragment, _ in theirs})
+    pairs = list({(rest, fragment.text): None for theirs in named for _, rest, fragment, *_ in theirs})
     sounds = [pronounce(rest) for rest, _ in pairs], [pronounce(text) for _, text in pairs]
     lengths = [max(1, len(rest), len(name)) for rest, name in zip(*sounds, strict=True)]
     costs = dict(zip(pairs, zip(hearing.each(*sounds).tolist(), lengths, strict=True), strict=True))
@@ -78,7 +82,7 @@ def compose(
 
 
 def _names(heard: Sequence[Heard], fragments: Fragments, sound: TextEncoder) -> list[list[_Named]]:
-    """For each of `heard`, all that may stand in its frames; the boolean says whether it is of the user's own past."""
+    """For each of `heard`, all that may stand in its frames."""
     wanted: dict[tuple[str, int], dict[str, None]] = {}
     for h in heard:
         for frame, rest in h.fitting:
@@ -93,8 +97,11 @@ def _names(heard: Sequence[Heard], fragments: Fragments, sound: TextEncoder) -> 
     for h in heard:
         named: list[_Named] = []
         for frame, rest in h.fitting:
-            named += [(frame, rest, fragment, True) for fragment in h.own if fragment.gaps == frame.gaps]
-            named += [(frame, rest, fragment, False) for fragment in near[frame.gaps, h.searched, rest]]
+            repaired = fragments.repaired(frame.gaps, rest)
+            own = [fragment for fragment in h.own if fragment.gaps == frame.gaps]
+            shared = {f.text: f for f in (*near[frame.gaps, h.searched, rest], *(f for f, _ in repaired.values()))}
+            for mine, those in ((True, own), (False, shared.values())):
+                named += [(frame, rest, f, mine, repaired[f.text][1] if f.text in repaired else 0) for f in those]
         out.append(named)
     return out
 
@@ -105,24 +112,27 @@ def _composed(named: Sequence[_Named], costs: dict[_Pair, tuple[float, int]]) ->
         return []
     weights: dict[tuple[str, str, str], float] = {}
     tried = []
-    for frame, rest, fragment, own in named:
+    for frame, rest, fragment, own, repaired in named:
         total, length = costs[rest, fragment.text]
         weights[rest, fragment.gaps, fragment.text] = (1 + fragment.times) * math.exp(-_SHARPNESS * total)
         cost = total / length
-        if cost <= MAX_COST and fragment.text != rest:
-            tried.append((cost, not own, frame.around(fragment.text), frame, rest, fragment))
-    rests = {rest for _, rest, _, _ in named}
+        if (repaired or cost <= MAX_COST) and fragment.text != rest:
+            tried.append((cost, not own, frame.around(fragment.text), frame, rest, fragment, repaired))
+    rests = {rest for _, rest, *_ in named}
     unknown = max(math.exp(-_SHARPNESS * NO_NAME * len(pronounce(rest))) for rest in rests)
     all_weights = sum(weights.values()) + unknown
     # Own before shared where the cost is the same, so that a name known to both counts as the user's own.
     tried.sort(key=lambda t: t[:3])
     out: dict[str, Composition] = {}
     room = {True: MAX_OWN, False: MAX_SHARED}
-    for cost, not_own, text, frame, rest, fragment in tried:
-        if text not in out and room[not not_own]:
-            room[not not_own] -= 1
-            share = weights[rest, fragment.gaps, fragment.text] / all_weights
-            out[text] = Composition(text, fragment, fragment.reading_in(frame), rest, cost, not not_own, share)
-            if not any(room.values()):
-                break
+    to_come = sum(1 for *_, repaired in tried if repaired)
+    for cost, not_own, text, frame, rest, fragment, repaired in tried:
+        to_come -= bool(repaired)
+        if text in out or not (repaired or room[not not_own]):
+            continue
+        room[not not_own] -= not repaired  # what people repaired it by takes nobody's place, however it sounds
+        share = weights[rest, fragment.gaps, fragment.text] / all_weights
+        out[text] = Composition(text, fragment, fragment.reading_in(frame), rest, cost, not not_own, share, repaired)
+        if not (to_come or any(room.values())):
+            break
     return list(out.values())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,9 @@ class Encoder:
         # Idle workers sleep rather than spin: the cores are for other requests. With one thread there is no worker.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        # Graphs made before 2026-11-22 want to be told that no token is padding.
+        fills: dict[str, Callable[[np.ndarray], np.ndarray]] = {"input_ids": np.asarray, "attention_mask": np.ones_like}
+        self._inputs = [(given.name, fills[given.name]) for given in self._session.get_inputs()]
 
     @property
     def fingerprint(self) -> str:
@@ -93,5 +96,5 @@ class Encoder:
         # vector would hang on its neighbours; that would save a quarter of the time (benchmarks/results/encoder.json).
         for row, text in enumerate(texts):
             ids = np.array([self._tokenizer.encode(text[:_MAX_CHARACTERS]).ids], np.int64)
-            vectors[row] = self._session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0]
+            vectors[row] = self._session.run(None, {name: fill(ids) for name, fill in self._inputs})[0][0]
         return vectors

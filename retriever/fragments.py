@@ -1,14 +1,15 @@
 """Names heard wrong inside a frame heard right: "watch the movie the manors in spider man".
 
-A frame is what people say around a name ("watch the movie {video}"), a fragment is what fills it ("the amazing spider
-man"). Frames and fragments are mined from requests that worked (`mining.frames`); a fragment is offered to others only
-when enough people named it with success. `retriever.composition` puts them together.
+A fragment is what fills a frame (`retriever.frames`): "the amazing spider man". Both are mined from requests that
+worked (`mining.frames`); a fragment is offered to others only when enough people named it with success. What a name
+was heard as, and repaired by, in one frame is known in all others (`mining.heard_names`). `retriever.composition` puts
+frames and fragments together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -16,43 +17,12 @@ import faiss
 import numpy as np
 import orjson
 
+from retriever.frames import Frame, FrameTable
 from retriever.global_index import build_index, open_index
 from retriever.interaction import Interpretation
 from retriever.normalise import normalise
 from retriever.packed import HashCounts, key_hash
 from retriever.views import TextEncoder
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """`before`, `after`: the words around the name, either may be "". `intent`: what is asked for in it. `gaps`: which
-    fragments fill it, such as "{track} by {artist}". `constants`: the slots that its own words stand for; None where
-    the meaning of a new name cannot be foretold, since the assistant adds to it. `people`: who used it with success."""
-
-    before: str
-    after: str
-    intent: str
-    gaps: str
-    constants: tuple[tuple[str, str], ...] | None
-    people: int
-
-    @property
-    def group(self) -> tuple[str, str]:
-        return self.intent, self.gaps
-
-    def rest_of(self, query: str) -> str | None:
-        """The words of `query` where the name should be; None where the frame does not fit."""
-        padded, start, end = (
-            f" {query} ",
-            f" {self.before} " if self.before else " ",
-            f" {self.after} " if self.after else " ",
-        )
-        if not (padded.startswith(start) and padded.endswith(end)):
-            return None
-        return padded[len(start) : len(padded) - len(end)].strip() or None
-
-    def around(self, fragment: str) -> str:
-        return f"{self.before} {fragment} {self.after}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +43,32 @@ class Fragment:
             return Interpretation(frame.intent, tuple(sorted(frame.constants + self.slots)))
         return next((r for r in self.readings if r.intent == frame.intent), None)
 
+
+Name = tuple[str, str]
+"""The gaps that a name fills, and the words that stand there, in normal form."""
+
+
+@dataclass(frozen=True, slots=True)
+class NameRepair:
+    """Words that were heard in the gaps of a frame, and the name that then reached the goal. `people`: at least so many
+    repaired the one by the other; `times`: how often they did, in whatever frames."""
+
+    gaps: str
+    heard: str
+    meant: str
+    people: int
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeardNames:
+    """What became of what was heard where a name should be, right or wrong. `tries`: how often anybody said just that.
+    `repairs`: of enough people."""
+
+    tries: Mapping[Name, float] = field(default_factory=dict)
+    repairs: Sequence[NameRepair] = ()
+
+
 _SAME_SOUND = 4
 """So many names may sound just alike: a name is found among them by its sound."""
 
@@ -82,14 +78,16 @@ class Fragments:
 
     def __init__(
         self,
-        frames: Sequence[Frame],
+        table: FrameTable,
         shared: Sequence[Fragment],
         indexes: Sequence[faiss.Index],
         named: HashCounts,
+        repairs: Sequence[NameRepair] = (),
     ) -> None:
         """`shared`: sorted by gaps. `indexes`: of each kind of gaps in that order, inner product over the sound
-        vectors of its fragments. `named`: people and times of every name, the rare ones included, by hash."""
-        self.frames, self.shared, self._named = frames, shared, named
+        vectors of its fragments. `named`: people, times and tries of every name, the rare ones included, by hash.
+        `repairs`: by names that are shared; others are left out."""
+        self.table, self.shared, self._named = table, shared, named
         self._indexes = list(indexes)
         self._first_row: dict[str, int] = {}
         for row, fragment in enumerate(shared):
@@ -97,47 +95,45 @@ class Fragments:
         if len(self._first_row) != len(self._indexes):
             raise ValueError("fragments: one index for each kind of gaps is needed")
         self._index_of = dict(zip(self._first_row, self._indexes, strict=True))
-        self._by_first: dict[str, list[Frame]] = {}
-        for frame in sorted(frames, key=lambda f: (-len(f.before) - len(f.after), -f.people, f.before, f.group)):
-            self._by_first.setdefault(frame.before.split(" ", 1)[0], []).append(frame)
-        self._unfilled: dict[str, list[Frame]] = {}
-        for frame in frames:
-            if frame.after:  # where a name ends the request, what is left of it is no request
-                self._unfilled.setdefault(frame.around("").replace("  ", " "), []).append(frame)
-        self._patterns = sorted({frame.gaps for frame in frames})
+        self._patterns = sorted({frame.gaps for frame in table.frames})
         self._fillable: dict[frozenset[str], list[str]] = {}
+        offered = {(fragment.gaps, fragment.text): fragment for fragment in shared}
+        self._repairs = [repair for repair in repairs if (repair.gaps, repair.meant) in offered]
+        self._repaired: dict[Name, dict[str, tuple[Fragment, int]]] = {}
+        for repair in self._repairs:
+            found = offered[repair.gaps, repair.meant], repair.people
+            self._repaired.setdefault((repair.gaps, repair.heard), {})[repair.meant] = found
 
     @classmethod
     def build(
         cls,
-        frames: Sequence[Frame],
+        table: FrameTable,
         fragments: Iterable[Fragment],
         sound: TextEncoder,
         min_people: int,
+        heard: HeardNames | None = None,
     ) -> Fragments:
+        """`heard`: what became of names where they were heard, if known."""
         fragments = list(fragments)
+        heard = heard or HeardNames()
         shared = sorted((f for f in fragments if f.people >= min_people), key=lambda f: (f.gaps, f.text))
         groups = [[f.text for f in theirs] for _, theirs in groupby(shared, key=lambda f: f.gaps)]
         indexes = [build_index(sound.encode(texts)) for texts in groups]
-        named = HashCounts.pack({key_hash(f.gaps, f.text): (f.people, f.times) for f in fragments}, 2)
-        return cls(frames, shared, indexes, named)
+        counts = {(f.gaps, f.text): (f.people, f.times) for f in fragments}
+        names = {*counts, *heard.tries}
+        named = HashCounts.pack(
+            {key_hash(*name): (*counts.get(name, (0, 0.0)), heard.tries.get(name, 0.0)) for name in names}, 3
+        )
+        return cls(table, shared, indexes, named, heard.repairs)
 
     def known(self, fitting: Sequence[tuple[Frame, str]]) -> np.ndarray:
-        """float32 (n, 2): for each fit of a query, how many people named just that, and how often, with success."""
+        """float32 (n, 3): for each fit of a query, how many people named just that and how often, with success, and how
+        often anybody said it at all."""
         return self._named.get_many([key_hash(frame.gaps, rest) for frame, rest in fitting])
 
-    def fitting(self, query: str) -> list[tuple[Frame, str]]:
-        """The frames that fit `query`, most words first, with the words to replace; of each group the first."""
-        out: dict[tuple[str, str], tuple[Frame, str]] = {}
-        first = query.split(" ", 1)[0]
-        for frame in [*self._by_first.get(first, ()), *self._by_first.get("", ())]:
-            if frame.group not in out and (rest := frame.rest_of(query)):
-                out[frame.group] = (frame, rest)
-        return list(out.values())
-
-    def unfilled(self, query: str) -> list[Frame]:
-        """The frames that `query` is all the words of, the name left out: "find restaurants"."""
-        return self._unfilled.get(query, [])
+    def repaired(self, gaps: str, heard: str) -> Mapping[str, tuple[Fragment, int]]:
+        """The names that repaired just these words, in whatever frame, each with the people for whom it did."""
+        return self._repaired.get((gaps, heard), _NO_REPAIRS)
 
     def called(self, name: str, sound: TextEncoder) -> list[Fragment]:
         """The shared fragments for gaps of one slot that are just `name` (normal form)."""
@@ -158,7 +154,7 @@ class Fragments:
         """The names in what served one person: texts in normal form, and what they were understood as."""
         out: dict[tuple[str, str], Fragment] = {}
         for said, reading in served:
-            in_words = {(frame.gaps, rest) for frame, rest in self.fitting(said)}
+            in_words = {(frame.gaps, rest) for frame, rest in self.table.fitting(said)}
             for gaps in self._patterns_for(frozenset(name for name, _ in reading.slots)):
                 text = spoken(gaps, reading)
                 if not text:
@@ -181,7 +177,7 @@ class Fragments:
 
     def save(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        frames = [[f.before, f.after, f.intent, f.gaps, f.constants, f.people] for f in self.frames]
+        frames = [[f.before, f.after, f.intent, f.gaps, f.constants, f.people] for f in self.table.frames]
         shared = [
             [f.text, f.gaps, f.slots, [[r.intent, r.slots] for r in f.readings], f.people, f.times] for f in self.shared
         ]
@@ -189,6 +185,8 @@ class Fragments:
         (directory / "fragments.json").write_bytes(orjson.dumps(shared))
         for number, index in enumerate(self._indexes):
             faiss.write_index(index, str(directory / f"names{number}.faiss"))
+        repairs = [[r.gaps, r.heard, r.meant, r.people, r.times] for r in self._repairs]
+        (directory / "repairs.json").write_bytes(orjson.dumps(repairs))
         self._named.save(directory, "named")
 
     @classmethod
@@ -201,11 +199,15 @@ class Fragments:
         ]
         kinds = len({f.gaps for f in shared})
         return cls(
-            [Frame(b, a, i, g, None if c is None else _slots(c), n) for b, a, i, g, c, n in frames],
+            FrameTable([Frame(b, a, i, g, None if c is None else _slots(c), n) for b, a, i, g, c, n in frames]),
             shared,
             [open_index(directory / f"names{number}.faiss") for number in range(kinds)],
             HashCounts.open(directory, "named"),
+            [NameRepair(*record) for record in orjson.loads((directory / "repairs.json").read_bytes())],
         )
+
+
+_NO_REPAIRS: Mapping[str, tuple[Fragment, int]] = {}
 
 
 def _slots(record: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:

@@ -24,12 +24,13 @@ def build_index(vectors: np.ndarray) -> faiss.Index:
     n, d = vectors.shape
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if n < FLAT_BELOW:
-        index = faiss.IndexFlatIP(d)
+        index: faiss.Index = faiss.IndexFlatIP(d)
     else:
-        index = faiss.IndexHNSWSQ(d, faiss.ScalarQuantizer.QT_8bit, _LINKS, faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = _EF_CONSTRUCTION
-        index.hnsw.efSearch = _EF_SEARCH
-        index.train(vectors)
+        graph = faiss.IndexHNSWSQ(d, faiss.ScalarQuantizer.QT_8bit, _LINKS, faiss.METRIC_INNER_PRODUCT)
+        graph.hnsw.efConstruction = _EF_CONSTRUCTION
+        graph.hnsw.efSearch = _EF_SEARCH
+        graph.train(vectors)
+        index = graph
     index.add(vectors)
     return index
 
@@ -63,7 +64,7 @@ class GlobalIndex:
         faiss.write_index(self._sound, str(directory / "sound.faiss"))
 
     def __len__(self) -> int:
-        return self._meaning.ntotal
+        return int(self._meaning.ntotal)
 
     @property
     def kind(self) -> str:

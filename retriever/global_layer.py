@@ -8,10 +8,9 @@ as vectors and hashes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +20,14 @@ from retriever.evidence import Repair, TextEvidence
 from retriever.global_index import GlobalIndex
 from retriever.interaction import Interpretation
 from retriever.normalise import word_pairs
-from retriever.packed import HashCounts, PackedStrings, key_hash
+from retriever.packed import HashCounts, PackedStrings, hash_once, key_hash
 from retriever.sound import SoundSpace
 from retriever.views import Hits, TextEncoder, Views
 
 MIN_PEOPLE = 2
 _COLUMNS = ("attempts", "successes", "people", "last_success_ms", "reading_no_screen", "reading_screen")
-_MAX_RAREST = 16384
-"""Texts whose rarest word pair is remembered."""
+_REMEMBERED = 16384
+"""Keys whose counts are remembered, of each kind: the same words, names and meanings come again and again."""
 _AGREEMENT = ("agreement_no_screen", "agreement_screen")
 
 
@@ -61,8 +60,25 @@ class TextRecord:
     people: float
 
 
-def _reading_hash(reading: Interpretation) -> int:
-    return key_hash(reading.intent, *(part for slot in reading.slots for part in slot))
+def _reading_key(reading: Interpretation) -> tuple[str, ...]:
+    return reading.intent, *(part for slot in reading.slots for part in slot)
+
+
+def _count(counts: HashCounts, key: str) -> float:
+    return float(counts.get(key)[0])
+
+
+def _log_pair_count(counts: HashCounts, pair: tuple[str, str]) -> float:
+    return float(np.log1p(counts.get(*pair)[0]))
+
+
+def _rarest_pair(log_pair_count: Callable[[tuple[str, str]], float], text: str) -> float:
+    return min(map(log_pair_count, word_pairs(text)))
+
+
+def _log_reading_counts(counts: HashCounts, reading: Interpretation) -> tuple[float, float]:
+    successes, texts = np.log1p(counts.get(*_reading_key(reading))).tolist()
+    return successes, texts
 
 
 def _reading_counts(texts: Iterable[TextEvidence]) -> dict[int, tuple[float, float]]:
@@ -70,7 +86,7 @@ def _reading_counts(texts: Iterable[TextEvidence]) -> dict[int, tuple[float, flo
     out: dict[int, tuple[float, float]] = {}
     for e in texts:
         for reading, n in (e.readings[0] + e.readings[1]).items():
-            key = _reading_hash(reading)
+            key = key_hash(*_reading_key(reading))
             successes, said = out.get(key, (0.0, 0.0))
             out[key] = (successes + n, said + 1)
     return out
@@ -83,17 +99,19 @@ def _reading(readings: PackedStrings, number: int) -> Interpretation | None:
     return Interpretation(intent, tuple((k, v) for k, v in slots))
 
 
-def _read_text(texts: PackedStrings, readings: PackedStrings, c: Mapping[str, np.ndarray], row: int) -> GlobalText:
-    """The text in `row`. `c`: the columns by name."""
+def _read_text(
+    texts: PackedStrings, reading: Callable[[int], Interpretation | None], c: Mapping[str, memoryview], row: int
+) -> GlobalText:
+    """The text in `row`. `reading`: by number. `c`: the columns by name."""
     return GlobalText(
         row=row,
         text=texts[row],
-        attempts=float(c["attempts"][row]),
-        successes=float(c["successes"][row]),
+        attempts=c["attempts"][row],
+        successes=c["successes"][row],
         people=int(c["people"][row]),
-        last_success_ms=int(c["last_success_ms"][row]),
-        readings=tuple(_reading(readings, int(c[name][row])) for name in _COLUMNS[4:]),
-        agreements=tuple(float(c[name][row]) for name in _AGREEMENT),
+        last_success_ms=c["last_success_ms"][row],
+        readings=(reading(c[_COLUMNS[4]][row]), reading(c[_COLUMNS[5]][row])),
+        agreements=(c[_AGREEMENT[0]][row], c[_AGREEMENT[1]][row]),
     )
 
 
@@ -124,8 +142,15 @@ class GlobalLayer:
         self._readings_of = readings_of
         self.sound, self.index = sound, index
         # Of no method of this object: each would hold the other, and a layer that is done with would stay in memory.
-        self._text_at = lru_cache(maxsize=8192)(partial(_read_text, texts, readings, columns))
-        self._rarest: dict[str, float] = {}
+        reading = lru_cache(maxsize=8192)(partial(_reading, readings))
+        self._text_alone_at = lru_cache(maxsize=8192)(texts.__getitem__)
+        self._views = {name: column.data for name, column in columns.items()}
+        self._text_at = lru_cache(maxsize=8192)(partial(_read_text, texts, reading, self._views))
+        self._word_count = lru_cache(_REMEMBERED)(partial(_count, words))
+        self._value_count = lru_cache(_REMEMBERED)(partial(_count, slot_values))
+        self._log_pair_count = lru_cache(_REMEMBERED)(partial(_log_pair_count, word_pairs))
+        self._rarest_pair = lru_cache(_REMEMBERED)(partial(_rarest_pair, self._log_pair_count))
+        self._log_reading_counts = lru_cache(_REMEMBERED)(partial(_log_reading_counts, readings_of))
 
     @classmethod
     def build(
@@ -195,7 +220,10 @@ class GlobalLayer:
 
     @classmethod
     def open(cls, directory: Path) -> GlobalLayer:
-        load = lambda name: np.asarray(np.load(directory / name, mmap_mode="r", allow_pickle=False))  # noqa: E731
+
+        def load(name: str) -> np.ndarray:
+            return np.asarray(np.load(directory / name, mmap_mode="r", allow_pickle=False))
+
         return cls(
             texts=PackedStrings.open(directory, "texts"),
             readings=PackedStrings.open(directory, "readings"),
@@ -212,6 +240,14 @@ class GlobalLayer:
     def text_at(self, row: int) -> GlobalText:
         """The candidate text in `row` with its evidence."""
         return self._text_at(row)
+
+    def text_alone_at(self, row: int) -> str:
+        """The candidate text in `row`, without its evidence."""
+        return self._text_alone_at(row)
+
+    def people_at(self, row: int) -> int:
+        """How many people the candidate text in `row` served."""
+        return int(self._views["people"][row])
 
     def find(self, texts: Iterable[str]) -> list[GlobalText | None]:
         """The candidate text equal to each text (normal form), where enough people share it."""
@@ -230,42 +266,35 @@ class GlobalLayer:
 
     def records_of(self, texts: Iterable[str]) -> np.ndarray:
         """float32 (n, 3): attempts, successes, people of each text."""
-        return self._said.get_many([key_hash(t) for t in texts])
+        return self._said.get_many([hash_once(t) for t in texts])
 
-    def repaired(self, source: str, targets: Iterable[str]) -> np.ndarray:
+    def repaired(self, source: str, targets: Sequence[str]) -> np.ndarray:
         """float32 (n, 2): how often, and for how many people, each target repaired `source`."""
-        return self._repairs.get_many([key_hash(source, t) for t in targets])
+        if not self._said.get(source)[0]:  # what nobody has said was never repaired
+            return np.zeros((len(targets), 2), np.float32)
+        return self._repairs.get_many([hash_once(source, t) for t in targets])
 
-    def word_counts(self, words: Iterable[str]) -> np.ndarray:
-        """float32 (n,): how often requests that worked held each word."""
-        return self._words.get_many([key_hash(w) for w in words])[:, 0]
+    def word_counts(self, words: Iterable[str]) -> list[float]:
+        """How often requests that worked held each word."""
+        return [self._word_count(w) for w in words]
 
     def word_pair_counts(self, pairs: Iterable[tuple[str, str]]) -> np.ndarray:
         """float32 (n,): how often requests that worked held each pair of neighbouring words."""
-        return self._word_pairs.get_many([key_hash(*p) for p in pairs])[:, 0]
+        return self._word_pairs.get_many([hash_once(*p) for p in pairs])[:, 0]
+
+    def log_word_pair_counts(self, pairs: Iterable[tuple[str, str]]) -> list[float]:
+        """log1p of `word_pair_counts`, each rounded to float32."""
+        return [self._log_pair_count(pair) for pair in pairs]
 
     def rarest_word_pairs(self, texts: Sequence[str]) -> list[float]:
         """For each text in normal form, log1p of how often requests that worked held the rarest of its pairs of
-        neighbouring words. Remembered, since the same candidates come again and again."""
-        found = {text: self._rarest.get(text) for text in texts}
-        if missing := [text for text, rarest in found.items() if rarest is None]:
-            pairs = [word_pairs(text) for text in missing]
-            counts = np.log1p(self.word_pair_counts([pair for theirs in pairs for pair in theirs])).tolist()
-            ends = accumulate(map(len, pairs))
-            made = {
-                text: min(counts[end - len(theirs) : end])
-                for text, theirs, end in zip(missing, pairs, ends, strict=True)
-            }
-            found |= made
-            if len(self._rarest) + len(made) > _MAX_RAREST:
-                self._rarest.clear()
-            self._rarest.update(made)
-        return [found[text] for text in texts]
+        neighbouring words."""
+        return [self._rarest_pair(text) for text in texts]
 
-    def slot_value_counts(self, values: Iterable[str]) -> np.ndarray:
-        """float32 (n,): how often a request that worked had each value in a slot."""
-        return self._slot_values.get_many([key_hash(v) for v in values])[:, 0]
+    def slot_value_counts(self, values: Iterable[str]) -> list[float]:
+        """How often a request that worked had each value in a slot."""
+        return [self._value_count(v) for v in values]
 
-    def reading_counts(self, readings: Iterable[Interpretation]) -> np.ndarray:
-        """float32 (n, 2): how often each meaning served anybody, and in how many different texts."""
-        return self._readings_of.get_many([_reading_hash(r) for r in readings])
+    def log_reading_counts(self, reading: Interpretation) -> tuple[float, float]:
+        """log1p of how often a meaning served anybody, and in how many different texts, each rounded to float32."""
+        return self._log_reading_counts(reading)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class _Reader:
         self._bytes = np.memmap(path, np.uint8, "r")
         self._at = 0
 
-    def one(self, of: struct.Struct) -> tuple:
+    def one(self, of: struct.Struct) -> tuple[Any, ...]:
         at = self._pass(of.size)
         return of.unpack(self._bytes[at : at + of.size].tobytes())
 

@@ -1,6 +1,6 @@
 """The value objects that every package speaks: a request, its situation, and the turn it became.
 
-They mirror the interaction log's schema (docs/data-formats.md) and the gRPC contract, and know neither.
+They mirror the interaction log's schema (docs/data.md) and the gRPC contract, and know neither.
 Texts are kept as they came; comparison always goes through `retriever.normalise.normalise`.
 """
 
@@ -85,9 +85,24 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One turn: the request, what the assistant made of it, what came of it, how the user reacted."""
+    """One turn: the request, what the assistant made of it, what came of it, how the user reacted. `heard`: what was
+    heard, where the request's query is the rewrite that the assistant was asked instead; None where it is the query."""
 
     request: Request
     interpretation: Interpretation | None
     outcome: Outcome
     feedback: Feedback = field(default_factory=Feedback)
+    heard: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFeedback:
+    """Feedback on a turn that came after the turn itself.
+
+    `rewritten_query`: the rewrite the turn was served with; None where it was served as heard, or not known.
+    """
+
+    user_id: str
+    interaction_id: str
+    feedback: Feedback
+    rewritten_query: str | None = None

@@ -9,9 +9,9 @@ from retriever.evidence import Repair, TextEvidence
 from retriever.fragments import Fragment
 from retriever.interaction import Interpretation
 from retriever.personal_index import PersonalIndex
-from retriever.sound import SoundSpace
 from retriever.views import Hits, TextEncoder, Views
 
+_NO_REPAIRS: Mapping[str, float] = {}
 _BYTES_A_ROW = 600
 """Estimate of the Python objects behind one row, for the cache that holds layers by bytes."""
 
@@ -69,18 +69,21 @@ class PersonalLayer:
         slot_values: Mapping[str, int],
         fragments: Sequence[Fragment],
         encoder: TextEncoder,
-        sound: SoundSpace,
+        sound: TextEncoder,
     ) -> None:
         self.texts = texts
-        self.repairs = {(r.source, r.target): r for r in repairs if r.target in texts and texts[r.target].people}
+        pairs = {(r.source, r.target): r.times for r in repairs if r.target in texts and texts[r.target].people}
+        self._repairs: dict[str, dict[str, float]] = {}
+        for (source, target), times in pairs.items():
+            self._repairs.setdefault(source, {})[target] = times
         self.slot_values = slot_values
         self.fragments = fragments
         worked = [e.text for e in texts.values() if e.people]
         self.successes = sum(texts[t].successes for t in worked)
         self.readings = _by_reading(texts[t] for t in worked)
         self._vain = _in_vain(texts.values())
-        self.keys = [Key(t, False) for t in worked] + [Key(target, True) for _, target in self.repairs]
-        key_texts = worked + [source for source, _ in self.repairs]
+        self.keys = [Key(t, False) for t in worked] + [Key(target, True) for _, target in pairs]
+        key_texts = worked + [source for source, _ in pairs]
         self.index = PersonalIndex(Views(encoder.encode(key_texts), sound.encode(key_texts)))
 
     @property
@@ -104,7 +107,10 @@ class PersonalLayer:
         }
         return float(max(self.slot_values.get(name, 0) for name in names)), sum(vain.values())
 
+    def repairs_of(self, source: str) -> Mapping[str, float]:
+        """How often each text repaired `source` for this user."""
+        return self._repairs.get(source, _NO_REPAIRS)
+
     def repaired(self, source: str, target: str) -> float:
         """How often `target` repaired `source` for this user."""
-        found = self.repairs.get((source, target))
-        return found.times if found else 0.0
+        return self.repairs_of(source).get(target, 0.0)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from itertools import product
 
-from retriever.fragments import Frame
+from retriever.frames import Frame
 from retriever.normalise import MAX_CHARS, normalise
 from retriever.preference import Preference
 from retriever.pronunciation import PHONEMES, pronounce

@@ -7,6 +7,7 @@ widest context known deciding), and the dictionary's words on which the rules ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,6 +29,7 @@ _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 WORD, RULE = "w", "r"
 
 _table = PackedMap.open(Path(__file__).parent / "weights", "pronunciation")
+_BEFORE, _AFTER = CONTEXTS[0]
 
 
 def rule_key(word: str, i: int, before: int, after: int) -> tuple[str, str]:
@@ -53,15 +55,33 @@ def pronounce_word(word: str) -> bytes:
     """The phonemes of one word in normal form; digits one by one."""
     if word.isalpha():
         known = _table.get(WORD, word)
-        return by_rules(word, _table) if known is None else known
+        return _read(word) if known is None else known
     out = []
     for part in _parts(word):
         if part.isdigit():
             out += [pronounce_word(_DIGITS[int(d)]) for d in part if d in "0123456789"]
         elif part:
             known = _table.get(WORD, part)
-            out.append(by_rules(part, _table) if known is None else known)
+            out.append(_read(part) if known is None else known)
     return b"".join(out)
+
+
+def _read(word: str) -> bytes:
+    """`by_rules` of this package's table, whose answers are remembered letter by letter: words share many."""
+    padded = f"{'#' * _BEFORE}{word}{'#' * _AFTER}"
+    width = _BEFORE + 1 + _AFTER
+    return b"".join([_letter(padded[i : i + width]) for i in range(len(word))])
+
+
+@lru_cache(maxsize=16384)
+def _letter(window: str) -> bytes:
+    """What the letter in the middle of `window`, the widest context, sounds like."""
+    letter, after = window[_BEFORE], window[_BEFORE + 1 :]
+    for before_it, after_it in CONTEXTS:
+        found = _table.get(RULE, f"{window[_BEFORE - before_it : _BEFORE]}[{letter}]{after[:after_it]}")
+        if found is not None:
+            return found
+    return b""
 
 
 def _parts(word: str) -> list[str]:
@@ -85,7 +105,7 @@ def spelled(pronunciation: bytes) -> str:
     return " ".join(PHONEMES[p - 1] for p in pronunciation)
 
 
-def as_rows(pronunciations: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+def as_rows(pronunciations: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """uint8 (n, longest), padded with 0, and the lengths, int64 (n,)."""
     lengths = np.fromiter(map(len, pronunciations), dtype=np.int64, count=len(pronunciations))
     rows = np.zeros((len(pronunciations), max(1, int(lengths.max(initial=0)))), dtype=np.uint8)

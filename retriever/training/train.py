@@ -7,7 +7,6 @@ neither keeps a loss's own state in its checkpoints nor offers the order of the 
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,10 +19,11 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
+from retriever.training import checkpoint as checkpoints
+from retriever.training.checkpoint import CHECKPOINT_EVERY_S
 from retriever.training.losses import ContrastiveLoss, Loss
 from retriever.training.model import embed, load
 
-CHECKPOINT_EVERY_S = 60.0
 _FROM_SCRATCH = 30.0
 """How many times faster an auxiliary loss's own parameters learn, which begin with nothing learned."""
 
@@ -85,7 +85,7 @@ def rows_of(step: int, pairs: Pairs, settings: TrainSettings) -> np.ndarray:
     """The pairs of a step, int64 (batch,): each pass over all pairs is a shuffle of its own, made from the seed alone,
     so that a run that was stopped goes on with the same ones."""
     n, first = len(pairs.heard), step * settings.batch
-    out = []
+    out: list[int] = []
     for at in range(first, first + settings.batch):
         if not out or at % n == 0:
             passed = _shuffled(at // n, pairs, settings)
@@ -226,36 +226,26 @@ class _Run:
         return {"settings": settings, "inputs": self.fingerprint, "auxiliary": repr(self.auxiliary)}
 
     def save(self, place: Path) -> None:
-        draft = place.with_name(f".{place.name}.draft")
         state = {
-            "identity": self._identity(),
             "done": self.done,
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "loss": self.loss.state(),
             "auxiliary": None if self.auxiliary is None else self.auxiliary.state_dict(),
-            "dice": torch.get_rng_state(),
             "history": asdict(self.history),
         }
-        with draft.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, place)
+        checkpoints.save(place, self._identity(), state)
 
     def restore(self, place: Path) -> int:
         """Steps that were done already: 0 where there is no checkpoint, or one of another run."""
-        if not place.is_file():
-            return 0
-        state = torch.load(place, weights_only=True)
-        if state["identity"] != self._identity():
+        state = checkpoints.restore(place, self._identity())
+        if state is None:
             return 0
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.loss.restore(state["loss"])
         if self.auxiliary is not None:
             self.auxiliary.load_state_dict(state["auxiliary"])
-        torch.set_rng_state(state["dice"])
         history = state["history"]
         self.history = History(history["losses"], [tuple(x) for x in history["fisher"]], history["seconds"])
         self.done = state["done"]
