@@ -5,7 +5,7 @@ Isotonic regression (Zadrozny and Elkan 2002) on held-out days, which assumes on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,6 +16,11 @@ class Calibration:
 
     scores: tuple[float, ...] = (0.0, 1.0)
     probabilities: tuple[float, ...] = (0.0, 1.0)
+    _knots: tuple[np.ndarray, np.ndarray] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # As arrays, which `interp` would make of them at each call.
+        object.__setattr__(self, "_knots", (np.array(self.scores), np.array(self.probabilities)))
 
     @classmethod
     def fit(cls, scores: np.ndarray, won: np.ndarray, weight: np.ndarray) -> Calibration:
@@ -41,4 +46,4 @@ class Calibration:
 
     def apply(self, score: np.ndarray | float) -> np.ndarray:
         """Probabilities, same shape as `score`."""
-        return np.interp(score, self.scores, self.probabilities)
+        return np.asarray(np.interp(score, *self._knots))

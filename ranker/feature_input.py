@@ -10,18 +10,21 @@ from retriever.candidates import Candidate
 from retriever.global_layer import GlobalLayer
 from retriever.hearing import Hearing
 from retriever.interaction import Request
+from retriever.known_rewrites import KnownRewrite
 from retriever.personal_layer import PersonalLayer
 
 
 @dataclass(frozen=True, slots=True)
 class NameInFrame:
     """What stands in the query's frame, if one fits: `frames`: how many kinds of name it may be; `people`, `times`: who
-    named just that, and how often, with success, as the kind for which most is known; `own_times`: how often this user
-    did; `own_vain`: how often this user said it, in whatever words, and was not served (expected)."""
+    named just that, and how often, with success, as the kind for which most is known; `tries`: how often anybody said
+    it in such a place, served or not; `own_times`: how often this user named it with success; `own_vain`: how often
+    this user said it, in whatever words, and was not served (expected)."""
 
     frames: int
     people: float
     times: float
+    tries: float = 0.0
     own_times: float = 0.0
     own_vain: float = 0.0
 
@@ -29,7 +32,8 @@ class NameInFrame:
 @dataclass(frozen=True, slots=True)
 class FeatureInput:
     """All that a request's features are computed from. `query`: normal form, not empty. `candidates[0]` is the query
-    itself. A layer turned off is None, and leaves no trace in any feature. `hearing`: part of the trained model."""
+    itself. A layer turned off is None, and leaves no trace in any feature. `hearing`: part of the trained model.
+    `known`: the query's rewrite computed ahead, where there is one."""
 
     request: Request
     query: str
@@ -39,3 +43,4 @@ class FeatureInput:
     shared: GlobalLayer | None
     hearing: Hearing
     name: NameInFrame | None = None
+    known: KnownRewrite | None = None

@@ -8,10 +8,10 @@ learns where to send it). `ranker.feature_names` says what each one is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
+from itertools import chain, repeat
 
 import numpy as np
-from rapidfuzz import fuzz, process
+from rapidfuzz import fuzz
 
 from ranker.feature_input import FeatureInput
 from ranker.feature_names import NAMES, QUERY_FEATURES
@@ -33,7 +33,7 @@ from retriever.evidence import DAY_MS, HOUR_MS, success_rate
 from retriever.global_layer import GlobalText
 from retriever.normalise import normalise
 from retriever.pronunciation import pronounce
-from retriever.sound import sound_classes, sound_key
+from retriever.sound import sound_classes, word_key
 
 _FIRST_CANDIDATE = len(QUERY_FEATURES)
 _SHARPNESS = 0.5
@@ -43,7 +43,10 @@ def features(x: FeatureInput, of_query: np.ndarray | None = None) -> np.ndarray:
     """float32 (candidates, features), columns as in `NAMES`. `of_query`: its `query_features`, where they are known."""
     out = np.empty((len(x.candidates), len(NAMES)), dtype=np.float32)
     out[:, :_FIRST_CANDIDATE] = query_features(x) if of_query is None else of_query
-    out[:, _FIRST_CANDIDATE:] = _candidate_features(x, heard_besides(x))
+    rows = _candidate_features(x, heard_besides(x))
+    width = len(NAMES) - _FIRST_CANDIDATE
+    flat = np.fromiter(chain.from_iterable(rows), np.float32, len(rows) * width)
+    out[:, _FIRST_CANDIDATE:] = flat.reshape(len(rows), width)
     _leads(out)
     return out
 
@@ -83,6 +86,7 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> list[tuple[
             *_shared(c.shared),
             *repairs,
             c.global_repair,
+            *_chain(c),
             *meaning,
             *hearing,
             c.agreement,
@@ -122,13 +126,14 @@ def _to_alternatives(
     whether it is one of them."""
     if not alternatives:
         return repeat((NAN, NAN, False), len(texts))
-    nearest = _best_likeness(texts, alternatives), _best_likeness(sounds, [sound_classes(a) for a in alternatives])
-    return zip(*nearest, [text in alternatives for text in texts], strict=True)
+    nearest = [_greatest(texts, alternatives), _greatest(sounds, [sound_classes(a) for a in alternatives])]
+    by_letters, by_sound = (np.array(nearest, np.float32) / 100).tolist()
+    return zip(by_letters, by_sound, [text in alternatives for text in texts], strict=True)
 
 
-def _best_likeness(texts: Sequence[str], others: Sequence[str]) -> list[float]:
-    """Of each text, the edit likeness to the nearest of the others."""
-    return (process.cdist(texts, others, scorer=fuzz.ratio, dtype=np.float32).max(axis=1) / 100).tolist()
+def _greatest(texts: Sequence[str], others: Sequence[str]) -> list[float]:
+    """Of each text, the edit likeness to the nearest of the others, 0 to 100."""
+    return [max([fuzz.ratio(text, other) for other in others]) for text in texts]
 
 
 def _words(of_query: list[str], distinct: set[str], words: list[str]) -> tuple[float, ...]:
@@ -141,7 +146,7 @@ def _words(of_query: list[str], distinct: set[str], words: list[str]) -> tuple[f
         1 - len(lost) / max(1, count),
         len(new) / max(1, len(words)),
         words[:1] == of_query[:1],
-        fuzz.ratio(sound_key(" ".join(lost)), sound_key(" ".join(new))) / 100 if lost and new else NAN,
+        fuzz.ratio("".join(map(word_key, lost)), "".join(map(word_key, new))) / 100 if lost and new else NAN,
         max(sum(map(len, lost)), sum(map(len, new))),
     )
 
@@ -164,12 +169,18 @@ def _repairs(x: FeatureInput, texts: Sequence[str]) -> Iterator[tuple[float, flo
     return ((log1p(times), log1p(people), times / total) for times, people in repairs.tolist())
 
 
+def _chain(c: Candidate) -> tuple[float, float, float]:
+    """What the chains tell of a candidate as the query's rewrite."""
+    known = c.known
+    return (NAN, NAN, 0.0) if known is None else (known.goes, known.goes - known.stays, log1p(known.people))
+
+
 def _meanings(x: FeatureInput) -> Iterator[tuple[float, float]]:
     """For each candidate, log1p of how often its meaning served anybody, and in how many texts."""
     if x.shared is None:
         return repeat((NAN, NAN), len(x.candidates))
-    counts = iter(np.log1p(x.shared.reading_counts(c.reading for c in x.candidates if c.reading is not None)).tolist())
-    return ((NAN, NAN) if c.reading is None else next(counts) for c in x.candidates)
+    counts = x.shared.log_reading_counts
+    return ((NAN, NAN) if c.reading is None else counts(c.reading) for c in x.candidates)
 
 
 def _hearing(x: FeatureInput, texts: Sequence[str], values: Sequence[list[str] | None]) -> Iterator[tuple[float, ...]]:
@@ -178,13 +189,14 @@ def _hearing(x: FeatureInput, texts: Sequence[str], values: Sequence[list[str] |
     heard = pronounce(x.query)
     whole = [pronounce(text) for text in texts]
     said = [[pronounce(v) for v in vs or () if f" {v} " in f" {text} "] for text, vs in zip(texts, values, strict=True)]
-    costs, parts = x.hearing.compare(heard, whole, [s for ss in said for s in ss])
-    part = iter(parts.tolist())
+    places = list({s: None for ss in said for s in ss})
+    costs, parts = x.hearing.compare(heard, whole, places)
+    cost_of = dict(zip(places, parts.tolist(), strict=True))
     likely = np.exp(-_SHARPNESS * costs)
     likely[0] = 0.0  # the query itself costs nothing, and is no rival
     share = likely / max(float(likely.sum()), 1e-12)
     for cost, portion, sounds, ss in zip(costs.tolist(), share.tolist(), whole, said, strict=True):
-        total = sum(next(part) for _ in ss)
+        total = sum([cost_of[s] for s in ss])
         length = sum(map(len, ss))
         yield cost / max(1, len(heard), len(sounds)), total / length if length else NAN, cost, portion
 
@@ -200,7 +212,7 @@ def _values(x: FeatureInput, values: Sequence[list[str] | None]) -> Iterator[tup
     turn's. `values`: as `slot_values` gives them. What is asked of a value is asked once."""
     distinct = list(dict.fromkeys(v for vs in values if vs for v in vs))
     own = x.personal.slot_values if x.personal is not None else None
-    counts = x.shared.slot_value_counts(distinct).tolist() if x.shared is not None else [NAN] * len(distinct)
+    counts = x.shared.slot_value_counts(distinct) if x.shared is not None else [NAN] * len(distinct)
     of_query = values[0] or () if x.candidates[0].reading is not None else None
     answered = {normalise(v) for _, v in x.situation.answered.slots} if x.situation.answered else ()
     sound = sound_classes(x.query)
@@ -264,10 +276,10 @@ def _composed(made: Composition | None) -> tuple[float, ...]:
     if made is None:
         return _NOT_COMPOSED
     likeness = fuzz.ratio(made.rest, made.fragment.text) / 100
-    return True, made.cost, made.posterior, likeness, log1p(made.fragment.people), made.own
+    return True, made.cost, made.posterior, likeness, log1p(made.fragment.people), made.own, log1p(made.repaired)
 
 
-_NOT_COMPOSED = (False, NAN, NAN, NAN, 0.0, False)
+_NOT_COMPOSED = (False, NAN, NAN, NAN, 0.0, False, 0.0)
 
 
 def _share_at_this_hour(now_ms: int, times_ms: Sequence[int]) -> float:
@@ -285,6 +297,8 @@ def _own(x: FeatureInput, c: Candidate) -> tuple[float, ...]:
         return (NAN,) * 11
     now, all_successes = x.request.timestamp_ms, x.personal.successes or 1.0
     e, habit = c.personal, habit_of(x, c)
+    if e is None and habit is None:
+        return (*_NEVER_SAID, log1p(x.personal.repaired(x.query, c.text)), c.personal_repair)
     text: tuple[float, ...] = (0.0, NAN, NAN, 0.0, NAN)
     if e is not None:
         text = (
@@ -305,6 +319,8 @@ def _own(x: FeatureInput, c: Candidate) -> tuple[float, ...]:
     return (*text, *meaning, log1p(x.personal.repaired(x.query, c.text)), c.personal_repair)
 
 
+_NEVER_SAID = (0.0, NAN, NAN, 0.0, NAN, 0.0, NAN, 0.0, NAN)
+
 _LEADS = (
     ("likeness_lead", "likeness"),
     ("sound_lead", "likeness_sound"),
@@ -318,18 +334,24 @@ _COSTS = {"heard_cost": 5.0, "heard_values_cost": 5.0}
 """Features of which less is better, and what counts as much where it is not known."""
 _LEAD_COLUMNS = np.array([NAMES.index(lead) for lead, _ in _LEADS])
 _LED_COLUMNS = np.array([NAMES.index(of) for _, of in _LEADS])
-_UNKNOWN = np.array([_COSTS.get(of, 0.0) for _, of in _LEADS], np.float32)
-_SIGN = np.array([-1.0 if of in _COSTS else 1.0 for _, of in _LEADS], np.float32)
+_UNKNOWN = [_COSTS.get(of, 0.0) for _, of in _LEADS]
+_SIGN = [-1.0 if of in _COSTS else 1.0 for _, of in _LEADS]
 
 
 def _leads(out: np.ndarray) -> None:
     """How far each rewrite is ahead of the best other one; the query itself stands outside the contest (NaN)."""
     out[0, _LEAD_COLUMNS] = NAN
-    found = out[1:, _LED_COLUMNS]
-    if not len(found):
+    if len(out) == 1:
         return
-    found = np.where(np.isnan(found), _UNKNOWN, found) * _SIGN
-    if len(found) > 1:
-        second, best = np.partition(found, -2, axis=0)[-2:]
-        found = found - np.where(found == best, second, best)
-    out[1:, _LEAD_COLUMNS] = found
+    # In lists, since there are few numbers: of two of float32, a difference in float64 rounds to the same float32.
+    columns = zip(out[1:, _LED_COLUMNS].T.tolist(), _UNKNOWN, _SIGN, strict=True)
+    leads = [_lead([sign * (unknown if v != v else v) for v in column]) for column, unknown, sign in columns]
+    out[1:, _LEAD_COLUMNS] = np.array(leads, np.float32).T
+
+
+def _lead(values: list[float]) -> list[float]:
+    """Of each, how far it is ahead of the greatest other."""
+    if len(values) == 1:
+        return values
+    second, best = sorted(values)[-2:]
+    return [v - (second if v == best else best) for v in values]

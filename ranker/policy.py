@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from itertools import product
 
 import numpy as np
@@ -140,6 +140,10 @@ class Tally:
     missed: float
     needless: float
 
+    def __add__(self, other: Tally) -> Tally:
+        """Of both, as of different requests."""
+        return Tally(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
     @property
     def ratio(self) -> float:
         """Wins to losses and missed."""
@@ -154,7 +158,10 @@ class Tally:
 def tally(trials: Sequence[Trial], failed: float, policy: Policy) -> Tally:
     """What `policy` would have done on `trials`, of whose requests `failed` (expected) failed as they were."""
     taken = [t for t in trials if policy.accepts(t.verdict)]
-    total = lambda name: float(sum(getattr(t, name) for t in taken))  # noqa: E731
+
+    def total(name: str) -> float:
+        return float(sum(getattr(t, name) for t in taken))
+
     return Tally(len(trials), failed, len(taken), total("win"), total("loss"), total("missed"), total("needless"))
 
 

@@ -66,7 +66,7 @@ class Foretold:
 
 def decay(age_ms: np.ndarray) -> np.ndarray:
     """What turns of that age weigh, 0 to 1; those from the future as much as those from just now."""
-    return 0.5 ** (np.maximum(age_ms, 0.0) / HALF_LIFE_MS)
+    return np.asarray(0.5 ** (np.maximum(age_ms, 0.0) / HALF_LIFE_MS))
 
 
 def weigh(turns: Iterable[tuple[int, float]], now_ms: int) -> Evidence:
@@ -115,7 +115,7 @@ def rates(evidence: Evidence, foretold: float) -> np.ndarray:
     """The posterior: float64 (CELLS,), the probability of each of `RATES`, summing to 1. `foretold`: that it serves."""
     log = _prior(round(100 * foretold)) + evidence.likelihood
     mass = np.exp(log - log.max())
-    return mass / mass.sum()
+    return np.asarray(mass / mass.sum())
 
 
 def harm(rewritten: Evidence, alone: Evidence, foretold: Foretold) -> float:

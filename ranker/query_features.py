@@ -33,16 +33,16 @@ def query_features(x: FeatureInput) -> np.ndarray:
     if x.shared is not None:
         records = x.shared.records_of([query, *alternatives])
         attempts, successes, people = records[0].tolist()
-        pair_counts = np.log1p(x.shared.word_pair_counts(word_pairs(query)))
+        pair_counts = x.shared.log_word_pair_counts(word_pairs(query))
         word_counts = x.shared.word_counts(words)
         shared = [
             log1p(attempts),
             success_rate(successes, attempts),
             log1p(people),
-            float(pair_counts.min()),
-            float(pair_counts.sum() / len(pair_counts)),
-            np.count_nonzero(pair_counts == 0) / len(pair_counts),
-            np.count_nonzero(word_counts == 0) / len(word_counts),
+            min(pair_counts),
+            float(np.array(pair_counts, np.float32).sum() / len(pair_counts)),
+            pair_counts.count(0.0) / len(pair_counts),
+            word_counts.count(0.0) / len(word_counts),
         ]
         if alternatives:
             alternative_known = log1p(float(records[1:, 1].max()))
@@ -54,16 +54,17 @@ def query_features(x: FeatureInput) -> np.ndarray:
             log1p(known.attempts if known else 0),
             success_rate(known.successes, known.attempts) if known else 0.5,
             hours(request.timestamp_ms, known.last_success_ms) if known else NAN,
-            log1p(sum(r.times for (source, _), r in x.personal.repairs.items() if source == query)),
+            log1p(sum(x.personal.repairs_of(query).values())),
             log1p(x.personal.successes),
         ]
         if alternatives:
             found = (x.personal.texts.get(a) for a in alternatives)
             alternative_own = max(log1p(e.successes) if e else 0.0 for e in found)
-    name: tuple[float, ...] = (0, NAN, NAN, NAN, NAN)
+    name: tuple[float, ...] = (0, NAN, NAN, NAN, NAN, NAN, NAN)
     if x.name is not None:
         mine = (x.name.own_times, x.name.own_vain) if x.personal is not None else (NAN, NAN)
-        name = (x.name.frames, *map(log1p, (x.name.people, x.name.times)), *map(log1p, mine))
+        served = success_rate(x.name.times, max(x.name.times, x.name.tries))
+        name = (x.name.frames, *map(log1p, (x.name.people, x.name.times, x.name.tries)), served, *map(log1p, mine))
     habit = habit_of(x, x.candidates[0])
     ambient = situation_names(request)
     likeness = [fuzz.ratio(query, a) for a in alternatives]

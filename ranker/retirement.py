@@ -37,6 +37,11 @@ class Choice:
     trial: bool = False
 
 
+def draw(interaction_id: str, query: str, rewrite: str) -> str:
+    """Names a request and a pair, for `is_tried`."""
+    return f"{interaction_id}\0{query}\0{rewrite}"
+
+
 def is_tried(draw: str, harm: float) -> bool:
     """Whether a request tries a retired pair. `draw`: names request and pair; the same one is answered the same way
     again."""
@@ -57,7 +62,7 @@ def choose(
         harmful = harm(best, Foretold(verdict.probability, verdict.leave))
         if harmful <= HARMFUL:
             return Choice(verdict, True, tuple(retired))
-        if is_tried(f"{interaction_id}\0{candidates[0].text}\0{best.text}", harmful):
+        if is_tried(draw(interaction_id, candidates[0].text, best.text), harmful):
             return Choice(verdict, True, tuple(retired), trial=True)
         retired.append(best.text)
         # What is understood alike does the same harm in other words.

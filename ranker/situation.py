@@ -54,7 +54,10 @@ def situation_of(turns: Sequence[Interaction], request: Request) -> Situation:
             break
         streak += 1
     answered = next((t for t in recent if t.interpretation is not None), None)
-    seconds = lambda turn: (request.timestamp_ms - turn.request.timestamp_ms) / 1000  # noqa: E731
+
+    def seconds(turn: Interaction) -> float:
+        return (request.timestamp_ms - turn.request.timestamp_ms) / 1000
+
     return Situation(
         previous=normalise(recent[0].request.query),
         previous_gap_s=seconds(recent[0]),

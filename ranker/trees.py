@@ -58,8 +58,15 @@ class Trees:
     def __init__(self, handle: ctypes.c_void_p) -> None:
         """`handle`: of a booster, this object's own from now on. Rather `open` or `trained`."""
         self._handle, self._free = handle, _library().LGBM_BoosterFree
+        self._one, self._free_one = ctypes.c_void_p(), _library().LGBM_FastConfigFree
         self._outputs = _number("LGBM_BoosterGetNumClasses", handle)
         self.feature_names = self._names(_number("LGBM_BoosterGetNumFeature", handle))
+        _done(
+            _library().LGBM_BoosterPredictForMatSingleRowFastInit(
+                handle, _NORMAL, 0, _ALL_ITERATIONS, _FLOAT32, len(self.feature_names), _PARAMETERS,
+                ctypes.byref(self._one),
+            )
+        )  # fmt: skip
 
     @classmethod
     def open(cls, path: Path) -> Trees:
@@ -78,6 +85,8 @@ class Trees:
         return cls(handle)
 
     def __del__(self) -> None:
+        if self._one:
+            self._free_one(self._one)
         self._free(self._handle)
 
     def save(self, path: Path) -> None:
@@ -86,8 +95,23 @@ class Trees:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """float64 (n, outputs), (n,) where there is one output. `x`: float32 (n, features), NaN where not known."""
-        out = self._predicted(x, _NORMAL, self._outputs)
+        out = self._of_one(x) if len(x) == 1 else self._predicted(x, _NORMAL, self._outputs)
         return out[:, 0] if self._outputs == 1 else out
+
+    def _of_one(self, x: np.ndarray) -> np.ndarray:
+        """As `_predicted`, of one row: by a predictor that is made once, where the other call makes one each time,
+        which takes longer than so few trees do. The library lets one thread at a time use it."""
+        if x.shape[1] != len(self.feature_names):
+            raise ValueError(f"{x.shape[1]} features a row, {len(self.feature_names)} are needed")
+        row = np.ascontiguousarray(x, dtype=np.float32)
+        out = np.empty((1, self._outputs))
+        written = ctypes.c_int64()
+        _done(
+            _library().LGBM_BoosterPredictForMatSingleRowFast(
+                self._one, ctypes.c_void_p(row.ctypes.data), ctypes.byref(written), ctypes.c_void_p(out.ctypes.data)
+            )
+        )
+        return out
 
     def contributions(self, x: np.ndarray) -> np.ndarray:
         """float64 (n, outputs, features + 1): what each feature adds to each output's score (SHAP of trees, Lundberg
@@ -120,7 +144,7 @@ class Trees:
 
     def _names(self, count: int) -> tuple[str, ...]:
         buffers = [ctypes.create_string_buffer(_LONGEST_NAME) for _ in range(count)]
-        pointers = (ctypes.c_char_p * count)(*map(ctypes.addressof, buffers))
+        pointers = (ctypes.c_void_p * count)(*(ctypes.addressof(b) for b in buffers))
         found, longest = ctypes.c_int(), ctypes.c_size_t()
         _done(
             _library().LGBM_BoosterGetFeatureNames(
