@@ -1,1 +1,1 @@
-"""Interaction log to evidence: reading, sessions, defects, rephrases, who-says-what tables."""
+"""Interaction log to evidence: reading, sessions, defects, rephrases, chains, who-says-what tables."""

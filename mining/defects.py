@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
 
-from mining.pursuit import Pursuit, Step
+from mining.pursuit import Bin, Pursuit, bin_of
 from mining.reactions import PUBLISHED, After, Reactions, Signals, sureness
-from mining.rephrases import REPHRASE_WINDOW_MS, same_goal, step, still_pursued
+from mining.rephrases import REPHRASE_WINDOW_MS, Marks, same_goal, step, still_pursued
 from mining.sessions import sessions
 from retriever.interaction import Channel, Explicit, Interaction, Interpretation, Outcome
 from retriever.normalise import normalise
@@ -78,13 +78,17 @@ def _gap_ms(a: Interaction, b: Interaction) -> int:
     return b.request.timestamp_ms - a.request.timestamp_ms
 
 
-def assess(turns: Sequence[Interaction], reactions: Reactions = PUBLISHED) -> list[TurnEvidence]:
+def assess(
+    turns: Sequence[Interaction], reactions: Reactions = PUBLISHED, marks: Marks | None = None
+) -> list[TurnEvidence]:
     """Evidence for each of one user's turns, in time order; from these turns alone, so online it grows as they come.
 
-    `reactions`: what the users of this assistant do after right and wrong answers. Judged twice: what the user's other
-    turns with the same answer came to tells what to expect of this one, since whoever is misheard is misheard again.
+    `reactions`: what the users of this assistant do after right and wrong answers. `marks`: which later turns a model
+    takes for rephrases (`mining.contextual_rephrases`), of these turns and perhaps later ones; None: the rules say.
+    Judged twice: what the user's other turns with the same answer came to tells what to expect of this one, since
+    whoever is misheard is misheard again.
     """
-    course = _Course(turns, reactions)
+    course = _Course(turns, reactions, marks)
     first = _assess_all(course, {})
     expected = _own_record(turns, first, reactions)
     return _assess_all(course, expected) if expected else first
@@ -97,12 +101,12 @@ class _Course:
     `_habitual_repairs`.
     """
 
-    def __init__(self, turns: Sequence[Interaction], reactions: Reactions) -> None:
-        self.turns, self.reactions = turns, reactions
+    def __init__(self, turns: Sequence[Interaction], reactions: Reactions, marks: Marks | None = None) -> None:
+        self.turns, self.reactions, self.marks = turns, reactions, marks
         self.texts = [normalise(turn.request.query) for turn in turns]
         self.signals = [_own_signals(turn) for turn in turns]
         self.spans = list(sessions(turns))
-        self.habits = _habitual_repairs(turns)
+        self.habits = _habitual_repairs(turns) if marks is None else set()
         self._pursued: dict[tuple[int, int], tuple[bool, bool]] = {}
         self._shown: dict[tuple[int, After], Signals] = {}
 
@@ -112,6 +116,13 @@ class _Course:
         if known is None:
             known = self._shown[i, after] = Signals.of_turn(self.turns[i], after)
         return known
+
+    def repeated(self, i: int) -> bool:
+        """Whether the same words come again at once, with the same answer."""
+        here, after = self.turns[i], self.turns[i + 1]
+        if self.texts[i] != self.texts[i + 1] or here.interpretation != after.interpretation:
+            return False
+        return _gap_ms(here, after) <= REPHRASE_WINDOW_MS
 
     def pursued(self, i: int, k: int, start: int) -> tuple[bool, bool]:
         """Whether turn `k` pursues the goal of turn `i` of the session from `start` on, and whether it plainly does:
@@ -162,38 +173,56 @@ def _assess_all(course: _Course, expected: Mapping[int, float]) -> list[TurnEvid
     return [e for e in out if e is not None]
 
 
-def learn_reactions(people: Sequence[Sequence[Interaction]]) -> Reactions:
-    """What users do after right and wrong answers, from everybody's turns (each user's in time order)."""
-    seen = []
+def learn_reactions(people: Sequence[Sequence[Interaction]], marks: Sequence[Marks] | None = None) -> Reactions:
+    """What users do after right and wrong answers, from everybody's turns (each user's in time order). `marks`: see
+    `assess`, one for each user."""
+    signals: Counter[Signals] = Counter()
+    for turns, own in zip(people, [None] * len(people) if marks is None else marks, strict=True):
+        signals.update(signals_of(turns, own))
+    reactions = Reactions.fit_counts(signals)
+    steps = Steps()
     for turns in people:
-        for turn, e in zip(turns, assess(turns), strict=True):
-            if _answered(turn):
-                seen.append(Signals.of_turn(turn, _after(e.signals)))
-    reactions = Reactions.fit(seen)
-    return replace(reactions, pursuit=_learn_pursuit(people, reactions))
+        own_steps = steps_of(turns, reactions)
+        steps.unrelated.update(own_steps.unrelated)
+        steps.after_failure.update(own_steps.after_failure)
+    return replace(reactions, pursuit=Pursuit.fit_counts(steps.unrelated, steps.after_failure))
+
+
+def signals_of(turns: Sequence[Interaction], marks: Marks | None = None) -> Counter[Signals]:
+    """What one user's answered turns show by the published strengths: with everybody's, enough to fit `Reactions`."""
+    evidence = assess(turns, marks=marks)
+    return Counter(
+        Signals.of_turn(turn, _after(e.signals)) for turn, e in zip(turns, evidence, strict=True) if _answered(turn)
+    )
 
 
 _SERVED = 0.05
 """Below this probability of having failed, what comes next is taken for another wish."""
 
 
-def _learn_pursuit(people: Iterable[Sequence[Interaction]], reactions: Reactions) -> Pursuit:
-    """What the next answered turn looks like after one that served, and after one that got no answer."""
-    unrelated: list[Step] = []
-    after_failure: list[Step] = []
-    for turns in people:
-        evidence = assess(turns, reactions)
-        for (before, after), e in zip(pairwise(turns), evidence, strict=False):
-            if _gap_ms(before, after) > REPHRASE_WINDOW_MS or after.interpretation is None:
-                continue
-            if normalise(before.request.query) == normalise(after.request.query):
-                continue
-            seen = step(before, after, _gap_ms(before, after) / 1000)
-            if before.interpretation is None:
-                after_failure.append(seen)
-            elif e.defect < _SERVED and not seen.typed:
-                unrelated.append(seen)
-    return Pursuit.fit(unrelated, after_failure)
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How many steps fell into each bin: away from turns that served, and from turns that got no answer."""
+
+    unrelated: Counter[Bin] = field(default_factory=Counter)
+    after_failure: Counter[Bin] = field(default_factory=Counter)
+
+
+def steps_of(turns: Sequence[Interaction], reactions: Reactions) -> Steps:
+    """What one user's next answered turn looks like after one that served, and after one that got no answer: with
+    everybody's, enough to fit `Pursuit`. `reactions`: fitted, but for the pursuit."""
+    out = Steps()
+    for (before, after), e in zip(pairwise(turns), assess(turns, reactions), strict=False):
+        if _gap_ms(before, after) > REPHRASE_WINDOW_MS or after.interpretation is None:
+            continue
+        if normalise(before.request.query) == normalise(after.request.query):
+            continue
+        seen = step(before, after, _gap_ms(before, after) / 1000)
+        if before.interpretation is None:
+            out.after_failure[bin_of(seen)] += 1
+        elif e.defect < _SERVED and not seen.typed:
+            out.unrelated[bin_of(seen)] += 1
+    return out
 
 
 def _habitual_repairs(turns: Sequence[Interaction]) -> set[tuple[str, str]]:
@@ -213,26 +242,11 @@ def _habitual_repairs(turns: Sequence[Interaction]) -> set[tuple[str, str]]:
 def _assess_one(
     course: _Course, done: Sequence[TurnEvidence | None], i: int, span: range, expected: float | None
 ) -> TurnEvidence:
-    turns, texts = course.turns, course.texts
-    turn, signals = turns[i], course.signals[i]
-    goal = None
-    for k in range(i + 1, min(span.stop, i + 6)):
-        if _gap_ms(turns[k - 1], turns[k]) > REPHRASE_WINDOW_MS:
-            break
-        later = done[k]
-        assert later is not None
-        again = texts[i] == texts[k]
-        if k == i + 1 and again and turns[k].interpretation == turn.interpretation:
-            signals = signals | {Signal.REPEATED}
-        if not later.failed:
-            # The turns between, if any, must be attempts at the same.
-            direct = all(done[j].goal == k for j in range(i + 1, k))  # type: ignore[union-attr]
-            if (texts[i], texts[k]) in course.habits or course.pursued(i, k, span.start)[0 if direct else 1]:
-                goal = k
-                break
-        if again and later.goal is not None:  # the same words, repaired further on
-            goal = later.goal
-            break
+    turns, signals = course.turns, course.signals[i]
+    turn = turns[i]
+    if i + 1 < span.stop and course.repeated(i):
+        signals = signals | {Signal.REPEATED}
+    goal = _by_rules(course, done, i, span) if course.marks is None else _by_marks(course, done, i)
     if goal is not None and Signal.EXPLICIT_YES not in signals:
         signals = signals | {Signal.REPHRASED}
         if turns[goal].request.channel is not Channel.VOICE and turn.request.channel is Channel.VOICE:
@@ -241,6 +255,43 @@ def _assess_one(
     if _answered(turn):
         defect = course.reactions.failed(course.shown(i, _after(signals)), expected)
     return TurnEvidence(signals, defect, goal if defect >= FAILED else None)
+
+
+def _by_rules(course: _Course, done: Sequence[TurnEvidence | None], i: int, span: range) -> int | None:
+    """The later turn that reached the goal of turn `i`, if it failed, as `mining.rephrases` says."""
+    turns, texts = course.turns, course.texts
+    for k in range(i + 1, min(span.stop, i + 6)):
+        if _gap_ms(turns[k - 1], turns[k]) > REPHRASE_WINDOW_MS:
+            break
+        later = done[k]
+        assert later is not None
+        if not later.failed:
+            # The turns between, if any, must be attempts at the same.
+            direct = all(done[j].goal == k for j in range(i + 1, k))  # type: ignore[union-attr]
+            if (texts[i], texts[k]) in course.habits or course.pursued(i, k, span.start)[0 if direct else 1]:
+                return k
+        if texts[i] == texts[k] and later.goal is not None:  # the same words, repaired further on
+            return later.goal
+    return None
+
+
+MARKED = 0.5
+"""From this probability on a marked turn is a rephrase."""
+
+
+def _by_marks(course: _Course, done: Sequence[TurnEvidence | None], i: int) -> int | None:
+    """The same as a model says; where what it marks failed as well, what repaired that."""
+    assert course.marks is not None
+    mark = course.marks[i]
+    if mark is None or mark.probability < MARKED or mark.goal >= len(course.turns):
+        return None
+    later = done[mark.goal]
+    assert later is not None
+    goal = later.goal if later.failed else mark.goal
+    here = course.turns[i]
+    if goal is not None and _answered(here) and course.turns[goal].interpretation == here.interpretation:
+        return None  # the same answer again repairs nothing
+    return goal
 
 
 def told(turn: Interaction, evidence: TurnEvidence, reactions: Reactions) -> float:

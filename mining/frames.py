@@ -1,4 +1,4 @@
-"""Mines frames and fragments (`retriever.fragments`) from requests that worked.
+"""Mines frames (`retriever.frames`) and what fills them (`retriever.fragments`) from requests that worked.
 
 Only slots with many values that people say are names; a slot with few (an action, "on" and "off") belongs to the frame.
 """
@@ -6,11 +6,12 @@ Only slots with many values that people say are names; a slot with few (an actio
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from mining.defects import TurnEvidence
-from retriever.fragments import Fragment, Frame, named_slots, spoken
+from retriever.fragments import Fragment, named_slots, spoken
+from retriever.frames import Frame
 from retriever.interaction import Interaction, Interpretation
 from retriever.normalise import normalise
 
@@ -23,19 +24,34 @@ MIN_CLOSED = 0.9
 _MAX_FRAME_WORDS = 8
 
 
-def _name_slots(turns: Iterable[Interaction]) -> set[str]:
+Pair = tuple[str, Interpretation]
+"""A text in normal form, and what it was understood as."""
+CountPeople = Callable[[Iterable[tuple[Pair, Any]]], Mapping[Any, int]]
+"""Given pairs with the group that each counts for (one pair may count for several): how many different people said any
+pair of each group with success."""
+
+
+def pairs_that_worked(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence]) -> Counter[Pair]:
+    """How often each pair served one person."""
+    return Counter(
+        (text, turn.interpretation)
+        for turn, e in zip(turns, evidence, strict=True)
+        if turn.interpretation is not None and not e.failed and (text := normalise(turn.request.query))
+    )
+
+
+def _name_slots(times: Mapping[Pair, int]) -> set[str]:
     """The slots that take many values which people say, whatever the intent."""
     values: dict[str, set[str]] = defaultdict(set)
     said: Counter[str] = Counter()
-    times: Counter[str] = Counter()
-    for turn in turns:
-        assert turn.interpretation is not None
-        text = f" {normalise(turn.request.query)} "
-        for name, value in turn.interpretation.slots:
+    seen: Counter[str] = Counter()
+    for (text, reading), n in times.items():
+        padded = f" {text} "
+        for name, value in reading.slots:
             values[name].add(value)
-            times[name] += 1
-            said[name] += f" {normalise(value)} " in text
-    return {name for name, seen in values.items() if len(seen) >= MIN_VALUES and said[name] >= MIN_SPOKEN * times[name]}
+            seen[name] += n
+            said[name] += n * (f" {normalise(value)} " in padded)
+    return {name for name, vs in values.items() if len(vs) >= MIN_VALUES and said[name] >= MIN_SPOKEN * seen[name]}
 
 
 def split(text: str, reading: Interpretation, names: set[str]) -> tuple[str, str, str] | None:
@@ -64,79 +80,108 @@ class _Place(NamedTuple):
 def mine_frames(
     people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]]], min_people: int = MIN_PEOPLE
 ) -> tuple[list[Frame], list[Fragment]]:
+    """`frames_of` the turns of some people, each one's in time order with their evidence."""
+    times: Counter[Pair] = Counter()
+    who: dict[Pair, set[int]] = defaultdict(set)
+    for person, (turns, evidence) in enumerate(people):
+        own = pairs_that_worked(turns, evidence)
+        times.update(own)
+        for pair in own:
+            who[pair].add(person)
+
+    def count_people(groups: Iterable[tuple[Pair, Any]]) -> Mapping[Any, int]:
+        of: dict[Any, set[int]] = defaultdict(set)
+        for pair, group in groups:
+            of[group] |= who[pair]
+        return {group: len(persons) for group, persons in of.items()}
+
+    return frames_of(times, count_people, min_people)
+
+
+def frames_of(
+    times: Mapping[Pair, int], count_people: CountPeople, min_people: int = MIN_PEOPLE
+) -> tuple[list[Frame], list[Fragment]]:
     """Frames that at least `min_people` people used, and all names that fit into their gaps, with their people.
 
-    A name counts wherever its slots occur: whoever asked for a song named its artist too, as far as the assistant knew.
+    `times`: how often each pair served anybody. A name counts wherever its slots occur: whoever asked for a song named
+    its artist too, as far as the assistant knew.
     """
-    worked = [
-        [t for t, e in zip(turns, evidence, strict=True) if t.interpretation is not None and not e.failed]
-        for turns, evidence in people
-    ]
-    names = _name_slots(turn for turns in worked for turn in turns)
-    users: dict[_Place, set[int]] = defaultdict(set)
+    names = _name_slots(times)
+    parts: dict[Pair, tuple[str, str, str]] = {}
     others: dict[_Place, Counter[tuple[tuple[str, str], ...]]] = defaultdict(Counter)
-    for person, turns in enumerate(worked):
-        for turn in turns:
-            assert turn.interpretation is not None
-            parts = split(normalise(turn.request.query), turn.interpretation, names)
-            if parts is None or not (parts[0] or parts[2]):
-                continue
-            place = _Place(parts[0], parts[2], turn.interpretation.intent, parts[1])
-            users[place].add(person)
+    places: list[tuple[Pair, Any]] = []
+    for pair, n in times.items():
+        text, reading = pair
+        found = split(text, reading, names)
+        if found is None:
+            continue
+        parts[pair] = found
+        if found[0] or found[2]:
+            place = _Place(found[0], found[2], reading.intent, found[1])
+            places.append((pair, place))
             gaps = named_slots(place.gaps)
-            others[place][tuple(slot for slot in turn.interpretation.slots if slot[0] not in gaps)] += 1
-    frames = [_frame(place, users[place], others[place], names) for place in sorted(users)]
+            others[place][tuple(slot for slot in reading.slots if slot[0] not in gaps)] += n
+    users = count_people(places)
+    frames = [_frame(place, users[place], others[place], names) for place in sorted(others)]
     frames = [frame for frame in frames if frame.people >= min_people]
-    return frames, _fragments(worked, sorted({frame.gaps for frame in frames}), names, min_people)
+    return frames, _fragments(times, parts, sorted({frame.gaps for frame in frames}), count_people, min_people)
 
 
-def _frame(place: _Place, users: set[int], others: Counter[tuple[tuple[str, str], ...]], names: set[str]) -> Frame:
+def _frame(place: _Place, people: int, others: Counter[tuple[tuple[str, str], ...]], names: set[str]) -> Frame:
     constants = max(others, key=lambda slots: (others[slots], slots))
     found_by_assistant = sum(n for slots, n in others.items() if any(name in names for name, _ in slots))
     foretold = others[constants] >= MIN_CLOSED * others.total() and not found_by_assistant
-    return Frame(*place, constants=constants if foretold else None, people=len(users))
+    return Frame(*place, constants=constants if foretold else None, people=people)
 
 
 def _fragments(
-    worked: Sequence[Sequence[Interaction]], patterns: Sequence[str], names: set[str], min_people: int
+    times: Mapping[Pair, int],
+    parts: Mapping[Pair, tuple[str, str, str]],
+    patterns: Sequence[str],
+    count_people: CountPeople,
+    min_people: int,
 ) -> list[Fragment]:
-    named_by: dict[tuple[str, str], set[int]] = defaultdict(set)
-    times: Counter[tuple[str, str]] = Counter()
-    read_by: dict[tuple[str, str], dict[Interpretation, set[int]]] = defaultdict(lambda: defaultdict(set))
+    """`parts`: of each pair that holds a name (see `split`)."""
+    named: list[tuple[Pair, Any]] = []
+    read: list[tuple[Pair, Any]] = []
+    said: Counter[tuple[str, str]] = Counter()
     slots: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
-    for person, turns in enumerate(worked):
-        for turn in turns:
-            assert turn.interpretation is not None
-            parts = split(normalise(turn.request.query), turn.interpretation, names)
-            for gaps in patterns:
-                text = spoken(gaps, turn.interpretation)
-                if text:
-                    key = gaps, text
-                    named_by[key].add(person)
-                    times[key] += 1
-                    # What the assistant adds to a name is known only from requests that said no more than this.
-                    if parts is not None and parts[1] == gaps:
-                        read_by[key][turn.interpretation].add(person)
-                    wanted = named_slots(gaps)
-                    slots.setdefault(key, tuple(s for s in turn.interpretation.slots if s[0] in wanted))
+    for pair, n in times.items():
+        reading = pair[1]
+        for gaps in patterns:
+            text = spoken(gaps, reading)
+            if not text:
+                continue
+            key = gaps, text
+            named.append((pair, key))
+            said[key] += n
+            # What the assistant adds to a name is known only from requests that said no more than this.
+            if pair in parts and parts[pair][1] == gaps:
+                read.append((pair, (key, reading)))
+            wanted = named_slots(gaps)
+            own = tuple(s for s in reading.slots if s[0] in wanted)
+            slots[key] = min(own, slots.get(key, own))
+    read_by: dict[tuple[str, str], dict[Interpretation, int]] = defaultdict(dict)
+    for (key, reading), people in count_people(read).items():
+        read_by[key][reading] = people
     return [
         Fragment(
-            text,
-            gaps,
-            slots[gaps, text],
-            readings=_usual(read_by[gaps, text], min_people),
-            people=len(who),
-            times=float(times[gaps, text]),
+            key[1],
+            key[0],
+            slots[key],
+            readings=_usual(read_by[key], min_people),
+            people=people,
+            times=float(said[key]),
         )
-        for (gaps, text), who in sorted(named_by.items())
+        for key, people in sorted(count_people(named).items())
     ]
 
 
-def _usual(read_by: Mapping[Interpretation, set[int]], min_people: int) -> tuple[Interpretation, ...]:
+def _usual(read_by: Mapping[Interpretation, int], min_people: int) -> tuple[Interpretation, ...]:
     """The reading that most people share, of each intent: what the assistant takes from one person's account is nobody
     else's business."""
     best: dict[str, Interpretation] = {}
-    for reading, people in sorted(read_by.items(), key=lambda kv: -len(kv[1])):
-        if len(people) >= min_people:
+    for reading, people in sorted(read_by.items(), key=lambda item: (-item[1], item[0].intent, item[0].slots)):
+        if people >= min_people:
             best.setdefault(reading.intent, reading)
     return tuple(best.values())

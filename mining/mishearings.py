@@ -8,8 +8,11 @@ words for a wish, not mishearings, and are left out. Costs are learned by Viterb
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +25,8 @@ from retriever.pronunciation import ALPHABET, pronounce
 PRIOR_COUNTS = 40.0
 """What is known beforehand of a phoneme weighs like so many hearings of it."""
 _ROUNDS = 3
-_MAX_PAIRS = 6000
+MAX_PAIRS = 6000
+"""What is learned from at most, in turns."""
 _MAX_PHONEMES = 40
 _WORST_COST = 1.3
 """Nats a phoneme; a pair dearer than this is no mishearing."""
@@ -31,13 +35,18 @@ _LEAST_RATIO = 0.7
 """Of the shorter to the longer in phonemes: less, and words were added or left out, not misheard."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mishearing:
-    """Pronunciations of the words that differ: as `heard`, as `said`."""
+class Mishearing(NamedTuple):
+    """Pronunciations of the words that differ: as `heard`, as `said`. `repaired`: told by a repair, not by a doubt of
+    the recogniser's."""
 
     heard: bytes
     said: bytes
-    weight: float
+    repaired: bool
+
+    @property
+    def rank(self) -> int:
+        """What decides which of too many are learned from: the same on every machine, and of no meaning."""
+        return zlib.crc32(b"\0".join((self.heard, self.said, b"%d" % self.repaired)))
 
 
 def differing(heard: str, said: str) -> tuple[str, str]:
@@ -50,52 +59,70 @@ def differing(heard: str, said: str) -> tuple[str, str]:
     return " ".join(a), " ".join(b)
 
 
-def _pair(heard: str, said: str, weight: float) -> Mishearing | None:
+@lru_cache(maxsize=65536)
+def _pair(heard: str, said: str, repaired: bool) -> Mishearing | None:
     a, b = (pronounce(words) for words in differing(heard, said))
     shorter, longer = sorted((len(a), len(b)))
     if a == b or longer > _MAX_PHONEMES or shorter < _LEAST_RATIO * longer:
         return None
-    return Mishearing(a, b, weight)
+    return Mishearing(a, b, repaired)
 
 
-def pairs(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]]]) -> list[Mishearing]:
-    """What may be mishearings, from turns in time order with their evidence."""
-    out: list[Mishearing | None] = []
-    for turns, evidence in people:
-        for turn, e in zip(turns, evidence, strict=True):
-            if turn.request.channel is not Channel.VOICE:
-                continue
-            query = normalise(turn.request.query)
-            if e.goal is not None:
-                out.append(_pair(query, normalise(turns[e.goal].request.query), 1.0))
-            elif turn.interpretation is not None and not e.failed:
-                for alternative in turn.request.alternatives:
-                    out.append(_pair(normalise(alternative), query, _ALTERNATIVE_WEIGHT))
-    return [p for p in out if p is not None]
+def pairs(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence]) -> Counter[Mishearing]:
+    """What may be mishearings of one user, from turns in time order with their evidence, and how often."""
+    out: Counter[Mishearing | None] = Counter()
+    for turn, e in zip(turns, evidence, strict=True):
+        if turn.request.channel is not Channel.VOICE:
+            continue
+        query = normalise(turn.request.query)
+        if e.goal is not None:
+            out[_pair(query, normalise(turns[e.goal].request.query), True)] += 1
+        elif turn.interpretation is not None and not e.failed:
+            for alternative in turn.request.alternatives:
+                out[_pair(normalise(alternative), query, False)] += 1
+    del out[None]
+    return out  # type: ignore[return-value]
 
 
 def learn_hearing(people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]]]) -> Hearing:
-    """The costs of a log's recogniser; with no mishearing in it, those of how phonemes are made."""
-    found = pairs(people)
-    repairs = [p for p in found if p.weight == 1.0]
-    doubts = [p for p in found if p.weight < 1.0]
-    room = max(0, _MAX_PAIRS - len(repairs))
-    doubts = doubts[:: max(1, len(doubts) // max(1, room))][:room]
-    chosen = [*repairs[:_MAX_PAIRS], *doubts]
+    """`hearing_of` all that some people said, each one's turns in time order with their evidence."""
+    found: Counter[Mishearing] = Counter()
+    for turns, evidence in people:
+        found.update(pairs(turns, evidence))
+    return hearing_of(found)
+
+
+def _chosen(found: Mapping[Mishearing, int]) -> list[tuple[Mishearing, int]]:
+    """As many as are learned from, repairs before doubts; of too many, those of the lowest rank."""
+    out, room = [], MAX_PAIRS
+    for pair in sorted(found, key=lambda pair: (not pair.repaired, pair.rank, pair)):
+        times = min(found[pair], room)
+        if not times:
+            break
+        out.append((pair, times))
+        room -= times
+    return out
+
+
+def hearing_of(found: Mapping[Mishearing, int]) -> Hearing:
+    """The costs of a log's recogniser; with no mishearing in it, those of how phonemes are made. `found`: everybody's
+    `pairs`; enough of them are the `MAX_PAIRS` of each kind that have the lowest rank."""
+    chosen = _chosen(found)
     prior = prior_shares()
     hearing = Hearing.of_shares(prior)
     for _ in range(_ROUNDS):
         counts = prior * PRIOR_COUNTS
         said = np.full(ALPHABET, PRIOR_COUNTS)
         costs = hearing.costs.tolist()
-        for pair in chosen:
+        for pair, times in chosen:
             cost, aligned = align(pair.heard, pair.said, costs)
             if cost > _WORST_COST * max(len(pair.heard), len(pair.said)):
                 continue
+            weight = times * (1.0 if pair.repaired else _ALTERNATIVE_WEIGHT)
             for s, h in aligned:
-                counts[s, h] += pair.weight
-                said[s] += pair.weight
-            said[0] += pair.weight * len(pair.said)  # between any two phonemes there could have been one too many
+                counts[s, h] += weight
+                said[s] += weight
+            said[0] += weight * len(pair.said)  # between any two phonemes there could have been one too many
         hearing = Hearing.of_shares(counts / said[:, None])
     return hearing
 

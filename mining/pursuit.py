@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -30,6 +31,10 @@ class Step(NamedTuple):
     likeness: float
     pause_s: float
     typed: bool
+
+
+Bin = tuple[int, int, bool]
+"""Of a step: bin of its likeness, bin of its pause, whether the later turn was typed."""
 
 
 # Shares by bin before a log was seen; they weigh as so many turns of each kind.
@@ -61,7 +66,12 @@ class Pursuit:
 
     def same(self, step: Step) -> float:
         """Probability, 0 to 1, that the later turn pursues what the failed one did."""
-        odds = self.prior[step.typed] + self.likeness[_likeness_bin(step)] + self.pause[_pause_bin(step)]
+        return self.same_in(bin_of(step))
+
+    def same_in(self, at: Bin) -> float:
+        """The same of a step that falls into these bins."""
+        likeness, pause, typed = at
+        odds = self.prior[typed] + self.likeness[likeness] + self.pause[pause]
         return 1.0 / (1.0 + math.exp(-odds))
 
     @classmethod
@@ -70,44 +80,51 @@ class Pursuit:
         prior, likeness, pause = (tuple(record[name]) for name in ("prior", "likeness", "pause"))
         if (len(prior), len(likeness), len(pause)) != (2, len(LIKENESS_EDGES) + 1, len(PAUSE_EDGES_S) + 1):
             raise ValueError("pursuit: not of this version's bins")
-        return cls(prior, likeness, pause)  # type: ignore[arg-type]
+        return cls(prior, likeness, pause)
 
     @classmethod
-    def fit(cls, unrelated: Sequence[Step], after_failure: Sequence[Step]) -> Pursuit:
+    def fit(cls, unrelated: Iterable[Step], after_failure: Iterable[Step]) -> Pursuit:
         """From steps away from turns that served, and from turns that failed; without any, the shares beforehand."""
+        return cls.fit_counts(Counter(map(bin_of, unrelated)), Counter(map(bin_of, after_failure)))
+
+    @classmethod
+    def fit_counts(cls, unrelated: Mapping[Bin, int], after_failure: Mapping[Bin, int]) -> Pursuit:
+        """The same from how many steps fell into each bin; whatever the order, to the last bit."""
         size, pauses = len(LIKENESS_EDGES) + 1, len(PAUSE_EDGES_S) + 1
         likeness, pause = _PRIOR_LIKENESS.copy(), _PRIOR_PAUSE.copy()
-        likeness[0] = _drawn(np.bincount([_likeness_bin(s) for s in unrelated], minlength=size), likeness[0])
-        pause[0] = _drawn(np.bincount([_pause_bin(s) for s in unrelated], minlength=pauses), pause[0])
-        by_likeness = np.array([_likeness_bin(s) for s in after_failure], dtype=int)
-        by_pause = np.array([_pause_bin(s) for s in after_failure], dtype=int)
-        typed = np.array([s.typed for s in after_failure], dtype=int)
+        by_likeness, by_pause, _, times = _columns(unrelated)
+        likeness[0] = _drawn(np.bincount(by_likeness, times, size), likeness[0])
+        pause[0] = _drawn(np.bincount(by_pause, times, pauses), pause[0])
+        by_likeness, by_pause, typed, times = _columns(after_failure)
         share = np.array(_PRIOR_SAME)
         for _ in range(_ROUNDS if len(typed) else 0):
             same = share[typed] * likeness[1, by_likeness] * pause[1, by_pause]
-            same = same / (same + (1 - share[typed]) * likeness[0, by_likeness] * pause[0, by_pause])
+            same = same / (same + (1 - share[typed]) * likeness[0, by_likeness] * pause[0, by_pause]) * times
             likeness[1] = _drawn(np.bincount(by_likeness, same, size), _PRIOR_LIKENESS[1])
             pause[1] = _drawn(np.bincount(by_pause, same, pauses), _PRIOR_PAUSE[1])
             count = np.bincount(typed, same, 2) + _PRIOR_TURNS * np.array(_PRIOR_SAME)
-            share = count / (np.bincount(typed, minlength=2) + _PRIOR_TURNS)
+            share = count / (np.bincount(typed, times, 2) + _PRIOR_TURNS)
         return cls(
-            prior=tuple(np.log(share / (1 - share)).tolist()),  # type: ignore[arg-type]
+            prior=tuple(np.log(share / (1 - share)).tolist()),
             likeness=tuple(np.log(likeness[1] / likeness[0]).tolist()),
             pause=tuple(np.log(pause[1] / pause[0]).tolist()),
         )
 
 
-def _likeness_bin(step: Step) -> int:
-    return bisect_right(LIKENESS_EDGES, step.likeness)
+def bin_of(step: Step) -> Bin:
+    """Where a step counts."""
+    return bisect_right(LIKENESS_EDGES, step.likeness), bisect_right(PAUSE_EDGES_S, step.pause_s), step.typed
 
 
-def _pause_bin(step: Step) -> int:
-    return bisect_right(PAUSE_EDGES_S, step.pause_s)
+def _columns(counts: Mapping[Bin, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Bins of likeness and of pause, 1 where typed, and how many, in order of the bins."""
+    rows = np.array([[*at, counts[at]] for at in sorted(counts)], dtype=int).reshape(-1, 4)
+    return rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3].astype(float)
 
 
 def _drawn(counts: np.ndarray, prior: np.ndarray) -> np.ndarray:
     counts = counts + _PRIOR_TURNS * prior
-    return counts / counts.sum()
+    return np.asarray(counts / counts.sum())
 
 
 UNSEEN = Pursuit.fit((), ())

@@ -19,8 +19,9 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,10 @@ class Signals:
         """Of a turn with an interpretation."""
         intent = turn.interpretation.intent if turn.interpretation else _ANY
         return cls.of(turn.feedback, after, intent, sureness(turn.request))
+
+
+FIELDS = attrgetter(*(field.name for field in fields(Signals)))
+"""The fields of `Signals`, as a tuple."""
 
 
 def sureness(request: Request) -> int:
@@ -137,8 +142,13 @@ class Reactions:
     @classmethod
     def fit(cls, seen: Iterable[Signals]) -> Reactions:
         """From all answered turns of a log; with none, the published strengths."""
-        counts = Counter(seen)
-        return _fit(list(counts), np.array(list(counts.values()), dtype=float))
+        return cls.fit_counts(Counter(seen))
+
+    @classmethod
+    def fit_counts(cls, counts: Mapping[Signals, float]) -> Reactions:
+        """The same from how many turns showed what; whatever the order, to the last bit."""
+        kinds = sorted(counts, key=FIELDS)
+        return _fit(kinds, np.array([counts[kind] for kind in kinds], dtype=float))
 
 
 def _probability(odds: float) -> float:
@@ -190,7 +200,10 @@ def _fit(kinds: Sequence[Signals], turns: np.ndarray) -> Reactions:
     for _ in range(_SHARE_ROUNDS if len(kinds) else 0):
         p = expected[intent, sure]
         expected = _expected(turns, turns * p * seen[1] / (p * seen[1] + (1 - p) * seen[0]), intent, sure, len(intents))
-    odds = lambda p: np.log(p[1] / p[0])  # noqa: E731
+
+    def odds(p: np.ndarray) -> np.ndarray:
+        return np.asarray(np.log(p[1] / p[0]))
+
     reaction = np.concatenate([odds(p_dwell), np.zeros((2, 1))], axis=1) + odds(p_barge)[:, None]
     return Reactions(
         expected={i: tuple(np.log(p / (1 - p)).tolist()) for i, p in zip(intents, expected, strict=True)},
@@ -204,14 +217,17 @@ def _expected(turns: np.ndarray, failed: np.ndarray, intent: np.ndarray, sure: n
     """(intents, SURENESSES): shares that failed, each drawn towards the share of its sureness over all intents, and
     these towards that of all turns. Row 0, any intent, has the shares over all intents."""
     of_all = (failed.sum() + PRIOR_TURNS * _PRIOR_FAILED) / (turns.sum() + PRIOR_TURNS)
-    count = lambda n, at, size: np.bincount(at, weights=n, minlength=size)  # noqa: E731
+
+    def count(n: np.ndarray, at: np.ndarray, size: int) -> np.ndarray:
+        return np.bincount(at, weights=n, minlength=size)
+
     by_sureness = count(failed, sure, SURENESSES) + _DRAWN * of_all
     by_sureness /= count(turns, sure, SURENESSES) + _DRAWN
     both, size = intent * SURENESSES + sure, intents * SURENESSES
     by_both = count(failed, both, size).reshape(-1, SURENESSES) + _DRAWN * by_sureness
     by_both /= count(turns, both, size).reshape(-1, SURENESSES) + _DRAWN
     by_both[0] = by_sureness
-    return by_both
+    return np.asarray(by_both)
 
 
 def _shares(weight: np.ndarray, value: np.ndarray, prior: np.ndarray, prior_counts: np.ndarray) -> np.ndarray:
@@ -220,7 +236,7 @@ def _shares(weight: np.ndarray, value: np.ndarray, prior: np.ndarray, prior_coun
     ok = value >= 0
     counts = np.stack([np.bincount(value[ok], weights=w[ok], minlength=size) for w in weight])
     counts = counts + prior * prior_counts[:, None]
-    return counts / counts.sum(axis=1, keepdims=True)
+    return np.asarray(counts / counts.sum(axis=1, keepdims=True))
 
 
 PUBLISHED = Reactions.fit(())

@@ -70,7 +70,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Any, bytes]]:
     """(line number, record or the error met, raw line) of each line that is not blank."""
     with path.open("rb") as raw:
         zipped = raw.peek(2)[:2] == b"\x1f\x8b"  # by content, not by name: exports are often misnamed
-        stream: Any = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if zipped else raw  # type: ignore[arg-type]
+        stream: Any = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if zipped else raw
         number = 0
         while line := stream.readline(MAX_LINE_BYTES + 1):
             number += 1
@@ -97,6 +97,19 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Any, bytes]]:
         raise LogError(f"{path}: cannot be read after {number} rows: {error}") from error
 
 
+def stream_records(path: Path) -> Iterator[tuple[int, Any, bytes]]:
+    """Of each line that is not blank, or row: its number from 1, the record or the error met, and the raw line (empty
+    for Parquet). Holds one batch at a time. Raises `LogError` where the file cannot be read, or not to its end."""
+    if not path.is_file():
+        raise LogError(f"{path}: no such file; name a JSON lines (plain or gzip) or Parquet file")
+    lines = 0
+    try:
+        for lines, record, raw in _records(path):
+            yield lines, record, raw
+    except (OSError, EOFError, zlib.error, pyarrow.ArrowException) as error:
+        raise LogError(f"{path}: cannot be read after {lines} lines: {error}") from error
+
+
 def _records(path: Path) -> Iterator[tuple[int, Any, bytes]]:
     with path.open("rb") as head:
         is_parquet = head.read(4) == b"PAR1"
@@ -111,20 +124,15 @@ def read_records(
     bad: list[Malformed] = []
     lines = 0
     for path in paths:
-        if not path.is_file():
-            raise LogError(f"{path}: no such file; name a JSON lines (plain or gzip) or Parquet file")
-        try:
-            for number, record, raw in _records(path):
-                lines += 1
-                progress(1)
-                try:
-                    if isinstance(record, Exception):
-                        raise SchemaError("(line)", str(record))
-                    good.append(parse(record))
-                except SchemaError as error:
-                    bad.append(Malformed(str(path), number, str(error), raw[:2000].decode("utf-8", "replace").strip()))
-        except (OSError, EOFError, zlib.error, pyarrow.ArrowException) as error:
-            raise LogError(f"{path}: cannot be read after {lines} lines: {error}") from error
+        for number, record, raw in stream_records(path):
+            lines += 1
+            progress(1)
+            try:
+                if isinstance(record, Exception):
+                    raise SchemaError("(line)", str(record))
+                good.append(parse(record))
+            except SchemaError as error:
+                bad.append(Malformed(str(path), number, str(error), raw[:2000].decode("utf-8", "replace").strip()))
     return good, bad, lines
 
 

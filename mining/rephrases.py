@@ -2,13 +2,16 @@
 
 People repair a failure by saying it again, saying it in full, or typing it. What they say right after a failure is
 usually a repair, but a quick next request after a right answer usually is not: the two are judged by different rules.
-How usual repairs are, and what they look like, is learned from the log (`mining.pursuit`).
+How usual repairs are, and what they look like, is learned from the log (`mining.pursuit`). A model that reads the whole
+dialogue can take the place of these rules (`mining.contextual_rephrases`).
 All likeness is on texts in normal form.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from rapidfuzz import fuzz
 
@@ -26,6 +29,18 @@ AFFINITY_TYPED_LATER = 0.35
 SOUNDS_ALIKE = 0.6
 
 
+class Mark(NamedTuple):
+    """What a model says of a turn: the later turn (index in the user's turns) likeliest to be its rephrase, and how
+    probable that is, 0 to 1."""
+
+    goal: int
+    probability: float
+
+
+Marks = Sequence[Mark | None]
+"""Of each of a user's turns in time order; None where no later turn of the dialogue comes into question."""
+
+
 @lru_cache(maxsize=65536)
 def affinity(a: str, b: str) -> float:
     """0 to 1: how far two texts in normal form share letters, words or sound, whichever says most."""
@@ -33,7 +48,7 @@ def affinity(a: str, b: str) -> float:
 
 
 @lru_cache(maxsize=65536)
-def _says_it_again(a: str, b: str) -> bool:
+def says_it_again(a: str, b: str) -> bool:
     """Whether `b` holds all that `a` says, or what differs sounds alike: a mishearing, not a change of mind."""
     first, second = a.split(), b.split()
     lost = [w for w in first if w not in second]
@@ -51,10 +66,10 @@ def still_pursued(failed: Interaction, later: Interaction) -> bool:
     a, b = normalise(failed.request.query), normalise(later.request.query)
     if later.request.channel is not Channel.VOICE and failed.request.channel is Channel.VOICE:
         return affinity(a, b) >= AFFINITY_TYPED_LATER
-    return _says_it_again(a, b)
+    return says_it_again(a, b)
 
 
-def _fills_in(before: Interaction, after: Interaction) -> bool:
+def fills_in(before: Interaction, after: Interaction) -> bool:
     """Whether `after` states a slot that the assistant had guessed for `before`: same intent, one value kept, one
     value that `before` never mentioned replaced by one that `after` does mention."""
     a, b = before.interpretation, after.interpretation
@@ -70,7 +85,7 @@ def _fills_in(before: Interaction, after: Interaction) -> bool:
     return kept and stated
 
 
-def _carries_on(context: Interaction | None, after: Interaction) -> bool:
+def carries_on(context: Interaction | None, after: Interaction) -> bool:
     """Whether `after` names something that the last answered turn was about: a follow-up said in full."""
     if context is None or context.interpretation is None or after.interpretation is None:
         return False
@@ -101,11 +116,11 @@ def same_goal(
     """
     if failed.interpretation is None:
         same = pursuit.same(step(failed, later, pause_s))
-        return same >= SAME or (same >= SAME_CARRYING_ON and _carries_on(context, later))
+        return same >= SAME or (same >= SAME_CARRYING_ON and carries_on(context, later))
     if failed.interpretation == later.interpretation:
         return False  # the same answer again repairs nothing
-    if _fills_in(failed, later):
+    if fills_in(failed, later):
         return True
     a, b = normalise(failed.request.query), normalise(later.request.query)
     rejected = failed.feedback.barge_in or failed.feedback.explicit is Explicit.NO
-    return affinity(a, b) >= AFFINITY_AFTER_ANSWER and (_says_it_again(a, b) or rejected)
+    return affinity(a, b) >= AFFINITY_AFTER_ANSWER and (says_it_again(a, b) or rejected)

@@ -1,4 +1,4 @@
-"""One record of the interaction log (docs/data-formats.md) to an `Interaction`, and back.
+"""One record of the interaction log (docs/data.md) to an `Interaction`, and back.
 
 Unknown extra fields are left alone. A record that cannot be an interaction raises `SchemaError` naming the field.
 """
@@ -24,16 +24,18 @@ from retriever.interaction import (
 
 MAX_ID_CHARS = 128
 MAX_USER_ID_CHARS = MAX_ID_CHARS + 34
-"""An id with the tenant before it: docs/data-formats.md."""
+"""An id with the tenant before it: docs/data.md."""
 MAX_TIMESTAMP_MS = 4_102_444_800_000  # the year 2100: a later one is microseconds by mistake
 
 
 class SchemaError(ValueError):
-    """`field`: the path of the field at fault."""
+    """`field`: the path of the field at fault. `rule`: the problem without the value that was met, which may be a
+    user's words: for counting, and for whom the value is none of their business."""
 
-    def __init__(self, field: str, problem: str) -> None:
+    def __init__(self, field: str, problem: str, rule: str | None = None) -> None:
         super().__init__(f"{field}: {problem}")
         self.field = field
+        self.rule = problem if rule is None else rule
 
 
 def _text(record: Mapping[str, Any], field: str, *, required: bool = False, path: str = "") -> str:
@@ -50,7 +52,8 @@ def _text(record: Mapping[str, Any], field: str, *, required: bool = False, path
 def _identifier(record: Mapping[str, Any], field: str, most: int = MAX_ID_CHARS) -> str:
     value = _text(record, field, required=True)
     if not 0 < len(value) <= most:
-        raise SchemaError(field, f"expected 1 to {most} characters, got {len(value)}")
+        expected = f"expected 1 to {most} characters"
+        raise SchemaError(field, f"{expected}, got {len(value)}", expected)
     return value
 
 
@@ -69,7 +72,8 @@ def _one_of(kind: type[StrEnum], value: Any, field: str) -> Any:
     try:
         return kind(value)
     except ValueError:
-        raise SchemaError(field, f"{str(value)[:40]!r} is none of {', '.join(kind)}") from None
+        expected = f"none of {', '.join(kind)}"
+        raise SchemaError(field, f"{str(value)[:40]!r} is {expected}", expected) from None
 
 
 def _number(value: Any, field: str, low: float, high: float) -> float | None:
@@ -78,7 +82,8 @@ def _number(value: Any, field: str, low: float, high: float) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise SchemaError(field, "expected a finite number")
     if not low <= value <= high:
-        raise SchemaError(field, f"{value} lies outside {low:g} to {high:g}")
+        outside = f"lies outside {low:g} to {high:g}"
+        raise SchemaError(field, f"{value} {outside}", outside)
     return float(value)
 
 
@@ -101,7 +106,8 @@ def parse_request(record: Mapping[str, Any]) -> Request:
     if isinstance(stamp, bool) or not isinstance(stamp, int):
         raise SchemaError("timestamp_ms", "expected whole milliseconds since 1970")
     if not 0 < stamp < MAX_TIMESTAMP_MS:
-        raise SchemaError("timestamp_ms", f"{stamp} lies outside 1970 to 2100")
+        outside = "lies outside 1970 to 2100"
+        raise SchemaError("timestamp_ms", f"{stamp} {outside}", outside)
     alternatives = record.get("alternatives") or ()
     if not isinstance(alternatives, list | tuple) or not all(isinstance(a, str) for a in alternatives):
         raise SchemaError("alternatives", "expected a list of strings")
@@ -136,7 +142,9 @@ def parse_interaction(record: Mapping[str, Any]) -> Interaction:
     """A whole turn of the log, with the text that the assistant was asked: the rewrite where one was served, since what
     came of the turn is evidence on that and not on the words that were heard. Raises `SchemaError` naming the field."""
     turn, rewritten = parse_as_heard(record), _text(record, "rewritten_query")
-    return replace(turn, request=replace(turn.request, query=rewritten)) if rewritten else turn
+    if not rewritten:
+        return turn
+    return replace(turn, request=replace(turn.request, query=rewritten), heard=turn.request.query)
 
 
 def parse_as_heard(record: Mapping[str, Any]) -> Interaction:
@@ -174,12 +182,13 @@ def from_record(record: Mapping[str, Any]) -> Interaction:
     third of the time. Raises KeyError or TypeError where it is another's."""
     context, made, feedback = record["context"], record["interpretation"], record["feedback"]
     location = context["location"]
+    rewritten = record.get("rewritten_query")
     return Interaction(
         Request(
             record["interaction_id"],
             record["user_id"],
             record["timestamp_ms"],
-            record["query"],
+            record["query"] if rewritten is None else rewritten,
             _CHANNELS[record["channel"]],
             tuple(record["alternatives"]),
             record["asr_confidence"],
@@ -197,18 +206,20 @@ def from_record(record: Mapping[str, Any]) -> Interaction:
         None if made is None else Interpretation(made["intent"], tuple(sorted(made["slots"].items()))),
         _OUTCOMES[record["outcome"]],
         Feedback(feedback["barge_in"], _EXPLICITS[feedback["explicit"]], feedback["dwell_s"]),
+        None if rewritten is None else record["query"],
     )
 
 
 def to_record(turn: Interaction) -> dict[str, Any]:
     """The inverse of `parse_interaction`: a record of the documented schema."""
     r, c, f = turn.request, turn.request.context, turn.feedback
-    return {
+    rewritten = {} if turn.heard is None else {"rewritten_query": r.query}
+    return rewritten | {
         "interaction_id": r.interaction_id,
         "user_id": r.user_id,
         "timestamp_ms": r.timestamp_ms,
         "channel": r.channel.value,
-        "query": r.query,
+        "query": r.query if turn.heard is None else turn.heard,
         "alternatives": list(r.alternatives),
         "asr_confidence": r.asr_confidence,
         "context": {

@@ -83,41 +83,68 @@ def collect(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence]) -> T
     return out
 
 
+_STEPS = float(1 << 20)
+
+
+def exactly(amount: float) -> float:
+    """`amount`, 0 to 2^32, to the nearest millionth or so (2^-20): such amounts add up without any rounding, in
+    whatever order, so that the sums of a log are the same rows however it was split."""
+    return round(amount * _STEPS) / _STEPS
+
+
 def collect_shared(
     people: Iterable[tuple[Sequence[Interaction], Sequence[TurnEvidence]]], most_per_person: float = MOST_PER_PERSON
 ) -> Tables:
     """Tables over everybody's turns. `most_per_person`: see `MOST_PER_PERSON`; infinite for no bound.
 
-    The result does not depend on the order of the people, but for ties.
+    The result does not depend on the order of the people.
     """
     out = Tables()
     for turns, evidence in people:
         own = collect(turns, evidence)
         for text, row in own.texts.items():
-            _add_text(out.texts, text, row, min(1, most_per_person / row.attempts))
+            _add_text(out.texts, text, row, most_per_person)
         for pair, repair in own.repairs.items():
             known = out.repairs.get(pair)
             times, others = (known.times, known.people) if known else (0, 0)
             out.repairs[pair] = Repair(*pair, times + min(repair.times, most_per_person), others + 1)
         for value, times in own.slot_values.items():
-            out.slot_values[value] += min(times, most_per_person)
+            out.slot_values[value] += int(min(times, most_per_person))
     out.repairs = without_cycles(out.repairs)
+    out.texts = {text: in_order(row) for text, row in out.texts.items()}
     return out
 
 
-def _add_text(texts: dict[str, TextEvidence], text: str, own: TextEvidence, weight: float) -> None:
-    """Adds one person's record of a text, each turn weighing `weight`, so that shares stay what they are."""
+def weight_of(own: TextEvidence, most_per_person: float = MOST_PER_PERSON) -> float:
+    """What each of one person's turns on a text weighs in everybody's tables, above 0 to 1: so that together they weigh
+    no more than `most_per_person`, and shares stay what they are."""
+    return min(1, most_per_person / own.attempts)
+
+
+def _add_text(texts: dict[str, TextEvidence], text: str, own: TextEvidence, most_per_person: float) -> None:
+    """Adds one person's record of a text."""
+    weight = weight_of(own, most_per_person)
     row = texts.get(text)
     if row is None:
         row = texts[text] = TextEvidence(text)
-    row.attempts += weight * own.attempts
-    row.successes += weight * own.successes
+    row.attempts += exactly(weight * own.attempts)
+    row.successes += exactly(weight * own.successes)
     row.people += own.people
     row.last_success_ms = max(row.last_success_ms, own.last_success_ms)
     row.understood_by.update(own.understood_by)
     for whole, part in zip((*row.readings, *row.understood), (*own.readings, *own.understood), strict=True):
         for reading, times in part.items():
-            whole[reading] += weight * times
+            whole[reading] += exactly(weight * times)  # type: ignore[assignment]
+
+
+def in_order(row: TextEvidence) -> TextEvidence:
+    """A text's record with its readings in their own order, which settles ties."""
+    for counts in (*row.readings, *row.understood):
+        if len(counts) > 1:
+            ordered = sorted(counts.items(), key=lambda item: (item[0].intent, item[0].slots))
+            counts.clear()
+            counts.update(dict(ordered))
+    return row
 
 
 def without_cycles(repairs: Mapping[tuple[str, str], Repair]) -> dict[tuple[str, str], Repair]:

@@ -1,0 +1,1 @@
+"""Labels without annotators: where a turn failed, which turns pursue one goal, what a failed one should have been."""
