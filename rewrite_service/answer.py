@@ -27,7 +27,7 @@ def answer(
         probability=verdict.probability,
         margin=verdict.margin,
         win=verdict.win,
-        layer=layer_of(x, verdict.best),
+        layer=layer_of(x, x.candidates[verdict.best]),
         bundle_version=bundle_version,
         stage_us=clock.stage_us,
         skipped=tuple(clock.skipped),

@@ -12,14 +12,16 @@ from mining.tables import personal_tables
 from ranker.feature_input import FeatureInput, NameInFrame
 from ranker.situation import situation_of
 from retriever import sound
-from retriever.candidates import gather, leave_alone
+from retriever.candidates import Candidate, gather, leave_alone
 from retriever.completion import Completer
 from retriever.composition import Heard, compose
 from retriever.encoder import Encoder
-from retriever.fragments import Fragments, Frame
+from retriever.fragments import Fragments
+from retriever.frames import Frame, foretold
 from retriever.global_layer import GlobalLayer
 from retriever.hearing import Hearing
-from retriever.interaction import Interaction, Request
+from retriever.interaction import Interaction, Outcome, Request
+from retriever.known_rewrites import KnownRewrites
 from retriever.normalise import normalise
 from retriever.personal_layer import PersonalLayer
 from retriever.preferences import TaughtRewrite
@@ -35,10 +37,11 @@ FUTILE_ATTEMPTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What was learned from the log up to some moment: everybody's layer, the rules for follow-ups, what users
-    do after right and wrong answers, what is heard for what, the encoders."""
+    """What was learned from the log up to some moment: everybody's layer, the rewrites computed ahead, the rules for
+    follow-ups, what users do after right and wrong answers, what is heard for what, the encoders."""
 
     shared: GlobalLayer
+    known: KnownRewrites
     completer: Completer
     fragments: Fragments
     reactions: Reactions
@@ -50,6 +53,7 @@ class Knowledge:
     def of(
         cls,
         shared: GlobalLayer,
+        known: KnownRewrites,
         completer: Completer,
         fragments: Fragments,
         reactions: Reactions,
@@ -59,7 +63,7 @@ class Knowledge:
     ) -> Knowledge:
         """`meaning` may be shared by several; the sound of a text depends on the layer's own weights."""
         sounds = CachedEncoder(shared.sound, sound.DIMENSION, sound_cache_bytes)
-        return cls(shared, completer, fragments, reactions, hearing, meaning, sounds)
+        return cls(shared, known, completer, fragments, reactions, hearing, meaning, sounds)
 
     def personal_layer(self, turns: Sequence[Interaction]) -> PersonalLayer:
         """One user's layer from their turns, in time order."""
@@ -86,6 +90,19 @@ def _keeps_failing(own: PersonalLayer, query: str) -> bool:
     even where nobody is known to have said it. Otherwise such candidates do more harm than good."""
     known = own.texts.get(query)
     return known is not None and known.attempts >= FUTILE_ATTEMPTS and known.successes < 0.5
+
+
+def as_understood(turns: Sequence[Interaction], shared: GlobalLayer) -> list[Interaction]:
+    """Turns that nobody recorded, as the assistant is expected to have understood those that it answered, where they do
+    not say so themselves."""
+    out = []
+    for turn in turns:
+        query = normalise(turn.request.query)
+        if query and turn.interpretation is None and turn.outcome is Outcome.OK:
+            usual = leave_alone(query, turn.request.context.has_screen, None, shared).reading
+            turn = replace(turn, interpretation=usual)
+        out.append(turn)
+    return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +133,25 @@ def open_request(
     if not query:
         return None
     shared = knowledge.shared if use_shared else None
-    fitting, name = (), None
-    if use_shared and (fitting := knowledge.fragments.fitting(query)):
-        people, times = knowledge.fragments.known(fitting).max(axis=0).tolist()
+    fitting: Sequence[tuple[Frame, str]] = ()
+    name = None
+    if use_shared and (fitting := knowledge.fragments.table.fitting(query)):
+        people, times, tries = knowledge.fragments.known(fitting).max(axis=0).tolist()
         rests = {rest for _, rest in fitting}
         mine = own.record_of(rests) if own else (0.0, 0.0)
-        name = NameInFrame(len(fitting), people, times, *mine)
-    leave = leave_alone(query, request.context.has_screen, own, shared)
+        name = NameInFrame(len(fitting), people, times, tries, *mine)
+    has_screen = request.context.has_screen
+    leave = leave_alone(query, has_screen, own, shared)
+    known = knowledge.known.find(query, has_screen) if use_shared else None
     situation = situation_of(situation_turns, request)
-    x = FeatureInput(request, query, [leave], situation, own, shared, knowledge.hearing, name)
+    x = FeatureInput(request, query, [leave], situation, own, shared, knowledge.hearing, name, known)
     return Opening(x, fitting, _best_hypotheses(request, query))
 
 
-def find_candidates(opening: Opening, knowledge: Knowledge, clock: StageClock) -> FeatureInput:
-    """The request with its candidates of both layers."""
+def find_candidates(
+    opening: Opening, knowledge: Knowledge, clock: StageClock, unranked: list[Candidate] | None = None
+) -> FeatureInput:
+    """The request with its candidates of both layers. `unranked`: takes those left out, as of `gather`."""
     x, besides = opening.x, opening.besides
     query, request, own = x.query, x.request, x.personal
     known = query in knowledge.meaning
@@ -139,20 +161,23 @@ def find_candidates(opening: Opening, knowledge: Knowledge, clock: StageClock) -
         views = Views(meaning, knowledge.sound.encode([query]))
     with clock.stage("retrieve"):
         completions, compositions = [], []
-        unproven = besides if own is not None and _keeps_failing(own, query) else []
+        fits: dict[str, Sequence[tuple[Frame, str]]] = {}
         if x.shared is not None:
             completions = knowledge.completer.complete(query, request, x.situation.readings)
             heard = [Heard(query, opening.fitting, own.fragments if own else ())]
             for rank, text in enumerate(besides, 1):
                 completed = knowledge.completer.complete(text, request, x.situation.readings)
                 completions += [replace(c, heard_rank=rank) for c in completed]
-                heard.append(Heard(text, knowledge.fragments.fitting(text), (), MAX_COMPOSED_BESIDES))
+                fits[text] = knowledge.fragments.table.fitting(text)
+                heard.append(Heard(text, fits[text], (), MAX_COMPOSED_BESIDES))
             made = compose(heard, knowledge.fragments, knowledge.sound, knowledge.hearing)
             compositions = [replace(c, heard_rank=rank) if rank else c for rank, cs in enumerate(made) for c in cs]
         has_screen = request.context.has_screen
         leave = x.candidates[0]
-        made = (completions, compositions, unproven, opening.taught)
-        candidates = gather(leave, views, has_screen, own, x.shared, *made)
+        tried = besides if own is not None and _keeps_failing(own, query) else ()
+        unproven = {text: foretold(fits.get(text, ())) for text in tried}
+        found = (completions, compositions, unproven, opening.taught, x.known)
+        candidates = gather(leave, views, has_screen, own, x.shared, *found, unranked)
         unknown = [c for c in candidates if c.sound == 0.0]
         if unknown:
             # Found by a repair or a rule, not by its own nearness, which is cheap to add for the sound.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 
-from rewrite_service.errors import Overloaded
+from rewrite_service.errors import Overloaded, Stalled
 
 _GAIN = 1 / 8
 """Weight of the latest run in the mean, as of round trips in TCP (Jacobson 1988)."""
@@ -60,14 +60,17 @@ class Backlog:
 
     def admit(self, patience_s: float | None, most_s: float) -> None:
         """Raises `Overloaded` where the next job would wait too long: longer than `most_s` behind others, or so long
-        that it is not done within `patience_s` (None: no end). An idle worker takes any job: it alone can show that
-        jobs have become quicker again."""
+        that it is not done within `patience_s` (None: no end); `Stalled` where that is for one job alone, which takes
+        more than twice the mean. An idle worker takes any job: it alone can show that jobs have become quicker
+        again."""
         behind_s = len(self._waiting) * self._mean_s
         rest_s = self.rest_s()
         if not behind_s and not rest_s:
             return
         wait_s = behind_s + rest_s
         if behind_s > most_s or (patience_s is not None and wait_s + self._mean_s > patience_s):
-            raise Overloaded(
+            usual_s = behind_s + min(rest_s, self._mean_s) + self._mean_s
+            stalled = behind_s <= most_s and patience_s is not None and usual_s <= patience_s
+            raise (Stalled if stalled else Overloaded)(
                 f"the wait would be about {1000 * wait_s:.0f} ms; go on without, or try again later", wait_s
             )

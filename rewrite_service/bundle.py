@@ -27,6 +27,7 @@ import orjson
 from mining.reactions import Reactions
 from ranker.calibration import Calibration
 from ranker.feature_names import NAMES, QUERY_FEATURES
+from ranker.lookup import NEVER, LookupPolicy
 from ranker.model import RankerModel
 from ranker.model_text import check_model_text
 from ranker.policy import Policy
@@ -37,6 +38,7 @@ from retriever.fragments import Fragments
 from retriever.global_layer import GlobalLayer
 from retriever.hearing import Hearing
 from retriever.interaction import Interaction
+from retriever.known_rewrites import KnownRewrites
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.assemble import Knowledge
 from rewrite_service.errors import BundleError
@@ -44,7 +46,7 @@ from rewrite_service.exchange import put_in_place, sync
 from rewrite_service.kept_bundles import put_aside
 from rewrite_service.people_archive import PeopleArchive
 
-FORMAT = 4
+FORMAT = 6
 """Raised when a change makes older bundles unreadable."""
 MANIFEST = "manifest.json"
 SOUND_CACHE_BYTES = 32 << 20
@@ -64,6 +66,7 @@ class Bundle:
     model: RankerModel
     policy: Policy
     triage: Triage
+    lookup: LookupPolicy
     manifest: Mapping[str, Any]
 
     @property
@@ -101,6 +104,7 @@ def write_bundle(
     model: RankerModel,
     policy: Policy,
     triage: Triage,
+    lookup: LookupPolicy = NEVER,
     encoder: Encoder,
     built_from: Mapping[str, Any],
     settings: Mapping[str, Any],
@@ -118,6 +122,7 @@ def write_bundle(
     draft = Path(tempfile.mkdtemp(prefix=f".{place.name}.draft-", dir=place.parent))
     try:
         knowledge.shared.save(draft / "global")
+        knowledge.known.save(draft / "global")  # it names rows of that layer
         (draft / "completions.json").write_bytes(orjson.dumps([r.to_record() for r in knowledge.completer.rules]))
         knowledge.fragments.save(draft / "fragments")
         np.save(draft / "hearing.npy", knowledge.hearing.costs)
@@ -147,6 +152,7 @@ def write_bundle(
                 "least_win": policy.least_win,
                 "margin": policy.margin,
                 "triage": triage.threshold,
+                "lookup": None if lookup == NEVER else asdict(lookup),
                 "calibration": {
                     "scores": policy.calibration.scores,
                     "probabilities": policy.calibration.probabilities,
@@ -222,7 +228,7 @@ def _check_files(place: Path, manifest: Mapping[str, Any]) -> None:
 
     def altered(name: str) -> bool:
         wanted = expected[name]
-        return present[name].stat().st_size != wanted["bytes"] or _sha256(present[name]) != wanted["sha256"]
+        return bool(present[name].stat().st_size != wanted["bytes"]) or _sha256(present[name]) != wanted["sha256"]
 
     # The greatest first, so that none is left to a single core in the end.
     names = sorted(expected, key=lambda name: -expected[name]["bytes"])
@@ -294,8 +300,10 @@ def _open(place: Path, encoder: Encoder, meaning: CachedEncoder) -> Bundle:
     for name, features in (("ranker.txt", NAMES), ("triage.txt", QUERY_NAMES)):
         check_model_text((place / name).read_bytes(), features)
     rules = orjson.loads((place / "completions.json").read_bytes())
+    shared = GlobalLayer.open(place / "global")
     knowledge = Knowledge.of(
-        GlobalLayer.open(place / "global"),
+        shared,
+        KnownRewrites.open(place / "global", shared),
         Completer(Rule.from_record(r) for r in rules),
         Fragments.open(place / "fragments"),
         Reactions.of_record(orjson.loads((place / "reactions.json").read_bytes())),
@@ -315,5 +323,12 @@ def _open(place: Path, encoder: Encoder, meaning: CachedEncoder) -> Bundle:
         model=RankerModel.open(place / "ranker.txt"),
         triage=Triage.open(place / "triage.txt", float(chosen["triage"])),
         policy=Policy(threshold, least_win, margin, calibration),
+        lookup=_lookup_policy(chosen["lookup"]),
         manifest=manifest,
     )
+
+
+def _lookup_policy(record: Mapping[str, Any] | None) -> LookupPolicy:
+    if record is None:
+        return NEVER
+    return LookupPolicy(*(float(record[name]) for name in ("threshold", "wins_per_harm", "probability")))

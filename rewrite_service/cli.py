@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,11 +13,18 @@ from rich.table import Table
 
 from rewrite_service.access.commands import app as token_app
 from rewrite_service.admin.commands import app as admin_commands
-from rewrite_service.decision import Layer
+from rewrite_service.build_command import build
 from rewrite_service.experiment_command import experiment
+from rewrite_service.health_command import health
+from rewrite_service.label_command import label
 from rewrite_service.loadtest_command import loadtest
 from rewrite_service.people_commands import compact, export, forget
-from rewrite_service.training_command import train_encoder
+from rewrite_service.report_command import report
+from rewrite_service.training_command import train_encoder, train_rephrase
+from rewrite_service.validate_command import validate
+
+if TYPE_CHECKING:
+    from rewrite_service.decision import Layer
 
 app = typer.Typer(
     add_completion=False,
@@ -33,80 +40,16 @@ _console = Console()
 # Heavy libraries are imported inside the commands, so that --help answers at once.
 
 INTERRUPTED = 130
-_EXPECTED = ("requests", "failed", "rewrites", "wins", "losses", "missed", "needless", "wins_per_harm", "reduction")
 
 
 def _layers(text: str) -> frozenset[Layer]:
     """The layers named in `text`, with commas between. Raises a usage error."""
+    from rewrite_service.decision import Layer
+
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names or any(name not in set(Layer) for name in names):
         raise typer.BadParameter(f"{text!r}: name personal, global, or both with a comma", param_hint="--layers")
     return frozenset(Layer(name) for name in names)
-
-
-@app.command()
-def build(
-    log: Annotated[
-        list[Path], typer.Option(help="Interaction log: JSON lines (plain or gzip) or Parquet. Repeatable.")
-    ],
-    out: Annotated[Path, typer.Option(help="Directory of the bundle; replaced as a whole when all is done.")],
-    wins_per_harm: Annotated[
-        float | None, typer.Option(min=1, help="Wins to a loss or miss that the threshold must keep on held-out days.")
-    ] = None,
-    max_needless: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of requests that may be rewritten needlessly.")
-    ] = None,
-    min_people: Annotated[
-        int | None, typer.Option(min=1, help="People who must have said a text before others may be offered it.")
-    ] = None,
-    max_malformed: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of malformed lines above which the build stops.")
-    ] = None,
-    encoder: Annotated[
-        Path | None, typer.Option(help="Encoder that train-encoder made; it goes into the bundle.")
-    ] = None,
-    keep: Annotated[
-        int, typer.Option(min=0, help="Bundles that stood there to keep in OUT.kept, so that servers can go back.")
-    ] = 1,
-    forgotten: Annotated[
-        Path | None, typer.Option(help="State folder whose forgotten users are left out; default: the servers' store.")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
-) -> None:
-    """Build a bundle from interaction logs.
-
-    Example: `query-rewrite build --log day1.jsonl.gz --log day2.parquet --out var/bundle`
-    """
-    from rewrite_service.build import BuildSettings
-    from rewrite_service.build import build as run
-    from rewrite_service.forgetting import tombstones_of
-    from rewrite_service.progress import Progress
-    from rewrite_service.settings import load_settings
-
-    given = {
-        "wins_per_harm": wins_per_harm,
-        "max_needless": max_needless,
-        "min_people": min_people,
-        "max_malformed_share": max_malformed,
-        "encoder": encoder,
-    }
-    settings = BuildSettings(**{k: v for k, v in given.items() if v is not None})
-    result = run(log, out, settings, Progress(quiet), keep, tombstones_of(load_settings(), forgotten))
-    report, policy = result.learned.report, result.learned.policy
-    if result.malformed:
-        _console.print(f"{result.malformed} malformed lines set aside in {result.quarantine}")
-    if result.forgotten:
-        _console.print(f"{result.forgotten} turns left out, of users who were forgotten")
-    if result.dropped:
-        _console.print(f"kept no longer, as they hold users who were forgotten: {', '.join(result.dropped)}")
-    table = Table("", "held-out days (expected)", box=None)
-    for name in _EXPECTED:
-        table.add_row(name, f"{report[name]:g}")
-    table.add_row("threshold, least win, margin", f"{policy.threshold:.3f}, {policy.least_win:g}, {policy.margin:g}")
-    _console.print(table)
-    _console.print(f"bundle {result.version} from {result.turns} turns in {out}")
-    if not report["rewrites"]:
-        _console.print(f"note: no threshold keeps {settings.wins_per_harm:g} wins to a harm; it never rewrites")
 
 
 @app.command()
@@ -192,11 +135,18 @@ def serve(
     metrics_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port for Prometheus; 0 takes a free one. Default: no metrics.")
     ] = None,
+    http_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port for JSON over HTTP; 0 takes a free one. Default: off.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings; see docs/operations.md.")] = None,
 ) -> None:
     """Serve a bundle over gRPC until SIGTERM or SIGINT.
 
+    One process listens at once and says NOT_SERVING while it loads; of several, each listens once it can answer.
+
     Example: `query-rewrite serve --bundle var/bundle --port 50051`
+
+    Example: `query-rewrite serve --bundle var/bundle --workers 2 --http-port 8080`
 
     Example: `query-rewrite serve --bundle var/bundle --store redis --redis-url redis://127.0.0.1:6379`
     """
@@ -204,17 +154,48 @@ def serve(
 
     settings = load_settings(
         config, host=host, port=port, workers=workers, state_dir=state_dir, store=store, redis_url=redis_url,
-        metrics_port=metrics_port,
+        metrics_port=metrics_port, http_port=http_port,
     )  # fmt: skip
     if settings.otlp_endpoint is not None:
         from rewrite_service.tracing import require_tracing
 
         require_tracing()
+    if settings.store == "redis":
+        from rewrite_service.store.opening import require_redis
+
+        require_redis()
     if settings.workers > 1:
         from rewrite_service.supervisor import supervise as run
     else:
         from rewrite_service.server import serve as run
     raise typer.Exit(run(bundle, settings))
+
+
+@app.command()
+def settings(
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings, as for serve.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print them as a table for a document.")] = False,
+    into: Annotated[Path | None, typer.Option(help="Put that table into this document, between its marks.")] = None,
+) -> None:
+    """Print the settings that a server started here would have, those that are not the default in bold.
+
+    Example: `QUERY_REWRITE_WORKERS=4 query-rewrite settings --config server.toml`
+
+    Example: `query-rewrite settings --into docs/operations.md`
+    """
+    from rewrite_service import settings_table
+    from rewrite_service.settings import load_settings
+
+    if into is not None:
+        changed = settings_table.put_into(into)
+        _console.print(f"{into}: {'made anew' if changed else 'was up to date'}")
+    elif markdown:
+        print(settings_table.markdown())
+    else:
+        table = Table("setting", "value", box=None)
+        for name, value, other in settings_table.effective(load_settings(config)):
+            table.add_row(name, str(value), style="bold" if other else None)
+        _console.print(table)
 
 
 @app.command()
@@ -234,12 +215,25 @@ def sample_log(
 
 
 @app.command()
-def inspect(bundle: Annotated[Path, typer.Argument(help="Directory of the bundle.")]) -> None:
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="Directory of the bundle.")],
+    chain: Annotated[
+        str | None, typer.Option(help="Draw where users went from this request when it failed. Shows what they said.")
+    ] = None,
+) -> None:
     """Print what a bundle is made of: version, sources, policy, held-out report.
 
     Example: `query-rewrite inspect var/bundle`
+
+    Example: `query-rewrite inspect var/bundle --chain "turn off the light"`
     """
     from rewrite_service.bundle import read_manifest
+
+    if chain is not None:
+        from rewrite_service.chain_drawing import draw_chain_of
+
+        print(draw_chain_of(bundle, chain))
+        return
 
     manifest = read_manifest(bundle)
     manifest["files"] = {"count": len(manifest["files"]), "bytes": sum(f["bytes"] for f in manifest["files"].values())}
@@ -247,7 +241,11 @@ def inspect(bundle: Annotated[Path, typer.Argument(help="Directory of the bundle
     _console.print_json(data=manifest)
 
 
-for _command in (train_encoder, experiment, loadtest, forget, export, compact):
+_COMMANDS = (
+    build, label, report, train_encoder, train_rephrase, validate, experiment, loadtest, health, forget, export,
+    compact,
+)  # fmt: skip
+for _command in _COMMANDS:
     app.command()(_command)
 
 
@@ -255,21 +253,27 @@ def main() -> None:
     """Entry point. Errors raised on purpose are one line on standard error; a fault shows its whole trace."""
     import structlog
 
-    from mining.reader import LogError
-    from rewrite_service.errors import RewriteError
-    from rewrite_service.settings import SettingsError
-
     # What a library of ours has to say must not stand in what a command puts out; servers set up their own lines.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         app()
-    except (RewriteError, LogError, OSError) as error:  # OSError: a path that cannot be read or written, named in it
+    except _on_purpose() as error:
+        from rewrite_service.settings import SettingsError
+
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, SettingsError) else 1) from None
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # the command line's library turns Ctrl-C into this, without a word
             print("stopped; nothing was replaced", file=sys.stderr)
         raise
+
+
+def _on_purpose() -> tuple[type[Exception], ...]:
+    """The errors that are one line; asked only once there is an error, as the log reader is heavy to load."""
+    from mining.reader import LogError
+    from rewrite_service.errors import RewriteError
+
+    return RewriteError, LogError, OSError  # OSError: a path that cannot be read or written, named in it
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from retriever.interaction import (
     Channel,
@@ -37,6 +38,9 @@ MAX_ENTRIES = 64  # of a map
 MAX_ENTRY_CHARS = 1000  # of a map's key or value
 MAX_DWELL_S = 1e9
 MAX_TURNS_PER_RECORD = 1000
+MAX_EARLIER_TURNS = 8
+MAX_LEFT_OUT = 64
+NOTHING_AT_HAND: Mapping[str, bool] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 E = TypeVar("E", bound=StrEnum)
+M = TypeVar("M")
 
 
 def _by_number(enum: type[E], prefix: str) -> dict[int, E]:
@@ -62,8 +67,8 @@ _EXPLICITS = {pb.EXPLICIT_UNSPECIFIED: None} | _by_number(Explicit, "EXPLICIT")
 _LAYERS = {pb.LAYER_UNSPECIFIED: None} | _by_number(Layer, "LAYER")
 _REASONS = _by_number(Reason, "REASON")
 _KINDS = _by_number(PreferenceKind, "PREFERENCE_KIND")
-_LAYER_NUMBERS = {layer: number for number, layer in _LAYERS.items()}
-_REASON_NUMBERS = {reason: number for number, reason in _REASONS.items()}
+_LAYER_NUMBERS: dict[Layer | None, Any] = {layer: number for number, layer in _LAYERS.items()}
+_REASON_NUMBERS: dict[Reason, Any] = {reason: number for number, reason in _REASONS.items()}
 
 
 def to_request(
@@ -137,34 +142,6 @@ def to_record(
     return turns, late
 
 
-def from_request(request: Request) -> pb.RewriteRequest:
-    """The message of a request; the inverse of `to_request`."""
-    message = pb.RewriteRequest()
-    _fill_request(message, request)
-    return message
-
-
-def from_interaction(turn: Interaction) -> pb.Interaction:
-    """The message of a turn; the inverse of `to_interaction`."""
-    message = pb.Interaction(outcome=getattr(pb, f"OUTCOME_{turn.outcome.name}"))
-    _fill_request(message, turn.request)
-    if turn.interpretation is not None:
-        message.interpretation.intent = turn.interpretation.intent
-        message.interpretation.slots.update(turn.interpretation.slots)
-    message.feedback.CopyFrom(_from_feedback(turn.feedback))
-    return message
-
-
-def from_turn_feedback(late: TurnFeedback) -> pb.FeedbackEvent:
-    """The message of late feedback; the inverse of `to_turn_feedback`."""
-    return pb.FeedbackEvent(
-        user_id=late.user_id,
-        interaction_id=late.interaction_id,
-        feedback=_from_feedback(late.feedback),
-        rewritten_query=late.rewritten_query,
-    )
-
-
 def from_decision(decision: Decision) -> pb.RewriteResponse:
     """The reply that carries a decision, without its candidates."""
     return pb.RewriteResponse(
@@ -186,10 +163,25 @@ def from_decision(decision: Decision) -> pb.RewriteResponse:
     )
 
 
-def from_explained(decision: Decision) -> pb.ExplainResponse:
-    """The reply that carries a decision with its candidates."""
+def to_earlier(message: pb.ExplainRequest, limits: Limits = DEFAULT_LIMITS) -> list[Interaction]:
+    """The turns to take for the user's latest. Raises `InvalidRequest`."""
+    if len(message.earlier) > MAX_EARLIER_TURNS:
+        raise _too_many("earlier", len(message.earlier), MAX_EARLIER_TURNS)
+    turns = [to_interaction(turn, limits, f"earlier[{i}].") for i, turn in enumerate(message.earlier)]
+    for i, turn in enumerate(turns):
+        if turn.request.user_id != message.request.user_id:
+            raise InvalidRequest(f"earlier[{i}].user_id", "another user's", "send turns of the user who asks")
+    return turns
+
+
+def from_explained(decision: Decision, at_hand: Mapping[str, bool] = NOTHING_AT_HAND) -> pb.ExplainResponse:
+    """The reply that carries a decision with its candidates. `at_hand`: of caches, whether they had what it needs."""
+    left_out = [candidate for candidate in decision.candidates if candidate.left_out]
     return pb.ExplainResponse(
-        response=from_decision(decision), candidates=[_from_candidate(candidate) for candidate in decision.candidates]
+        response=from_decision(decision),
+        candidates=[_from_candidate(candidate) for candidate in decision.candidates if not candidate.left_out],
+        left_out=[_from_candidate(candidate) for candidate in left_out[:MAX_LEFT_OUT]],
+        caches=[pb.CacheLook(cache=name, hit=hit) for name, hit in at_hand.items()],
     )
 
 
@@ -249,7 +241,7 @@ def _number(value: float, field: str, most: float) -> float:
     return value
 
 
-def _member(members: Mapping[int, E | None], number: int, field: str, enum: type[E]) -> E | None:
+def _member(members: Mapping[int, M], number: int, field: str, enum: type[StrEnum]) -> M:
     try:
         return members[number]
     except KeyError:
@@ -287,34 +279,6 @@ def _feedback(message: pb.Feedback, at: str) -> Feedback:
         explicit=_member(_EXPLICITS, message.explicit, at + "explicit", Explicit),
         dwell_s=_number(message.dwell_s, at + "dwell_s", MAX_DWELL_S) if message.HasField("dwell_s") else None,
     )
-
-
-def _fill_request(message: pb.RewriteRequest | pb.Interaction, request: Request) -> None:
-    message.interaction_id = request.interaction_id
-    message.user_id = request.user_id
-    message.timestamp_ms = request.timestamp_ms
-    message.channel = getattr(pb, f"CHANNEL_{request.channel.name}")
-    message.query = request.query
-    message.alternatives.extend(request.alternatives)
-    if request.asr_confidence is not None:
-        message.asr_confidence = request.asr_confidence
-    context = request.context
-    message.context.device_id = context.device_id
-    message.context.device_type = context.device_type
-    message.context.has_screen = context.has_screen
-    message.context.room = context.room
-    message.context.device_state.update(context.device_state)
-    message.context.locale = context.locale
-    if context.city or context.state:
-        message.context.location.city = context.city
-        message.context.location.state = context.state
-
-
-def _from_feedback(feedback: Feedback) -> pb.Feedback:
-    explicit = pb.EXPLICIT_UNSPECIFIED
-    if feedback.explicit is not None:
-        explicit = getattr(pb, f"EXPLICIT_{feedback.explicit.name}")
-    return pb.Feedback(barge_in=feedback.barge_in, explicit=explicit, dwell_s=feedback.dwell_s)
 
 
 def _from_candidate(candidate: ScoredCandidate) -> pb.Candidate:

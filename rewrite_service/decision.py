@@ -17,10 +17,11 @@ class Layer(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why the decision is what it is; stable words for machines. TAUGHT, CONFIDENT and PINNED go with a rewrite, the
-    rest are reasons to pass."""
+    """Why the decision is what it is; stable words for machines. TAUGHT, KNOWN_REWRITE, CONFIDENT and PINNED go
+    with a rewrite, the rest are reasons to pass."""
 
     TAUGHT = "taught"  # rewritten: the user has said that this is what the query means
+    KNOWN_REWRITE = "known_rewrite"  # rewritten: computed ahead, from what others said next and were served
     CONFIDENT = "confident"  # rewritten: probability and margin above their bounds
     NO_CANDIDATES = "no_candidates"  # neither layer knows anything near
     QUERY_LOOKS_FINE = "query_looks_fine"  # next to no rewrite ever came of such a query: nothing was searched
@@ -49,7 +50,8 @@ class Contribution:
 class ScoredCandidate:
     """A candidate as ranked, for `Explain`. `probability`: that it helps, 0 to 1; of the query itself, that it serves
     as it is. `harm`: that asking it does harm, by what came of it when it was served, 0 to 1; 0 where it was not, or
-    not to enough people. `retired`: passed over for it."""
+    not to enough people. `retired`: passed over for it. `left_out`: found, and not ranked, as others
+    stood before it."""
 
     text: str
     layer: Layer | None  # None: the query itself, left alone
@@ -58,6 +60,7 @@ class ScoredCandidate:
     contributions: tuple[Contribution, ...] = ()
     harm: float = 0.0
     retired: bool = False
+    left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

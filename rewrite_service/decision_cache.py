@@ -59,6 +59,10 @@ class _Entry:
     situation_ms: int
     size: int
 
+    def serves(self, request: Request) -> bool:
+        """Whether all that the decision leant on is of this request's situation, too."""
+        return request.interaction_id not in self.situation_ids and request.timestamp_ms >= self.situation_ms
+
 
 class DecisionCache:
     """Bounded in bytes; least recently asked first out. Thread-safe.
@@ -81,16 +85,18 @@ class DecisionCache:
         request's situation: the very turn that asks now, or one that came later."""
         with self._lock:
             found = self._entries.get(key)
-            if (
-                found is None
-                or request.interaction_id in found.situation_ids
-                or request.timestamp_ms < found.situation_ms
-            ):
+            if found is None or not found.serves(request):
                 self.misses += 1
                 return None
             self.hits += 1
             self._entries.move_to_end(key)
             return found.decision
+
+    def holds(self, key: Hashable, request: Request) -> bool:
+        """Whether `get` would find one; counts as no look-up."""
+        with self._lock:
+            found = self._entries.get(key)
+        return found is not None and found.serves(request)
 
     def put(self, key: Hashable, request: Request, decision: Decision, situation: Sequence[Interaction]) -> None:
         """Remembers the decision for `request`, whose key is `key`. Only what nothing had to be left out for, no turn

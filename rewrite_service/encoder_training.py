@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,9 +20,9 @@ from retriever.training.export import cosines, plain, smooth, write_encoder
 from retriever.training.model import base_model, bert_of, embed
 from retriever.training.recall import recall
 from retriever.training.train import History, Pairs, TrainSettings, train
-from rewrite_service.errors import RewriteError
-from rewrite_service.exchange import put_in_place
+from rewrite_service.exchange import drafted_folder
 from rewrite_service.forgetting import without_forgotten
+from rewrite_service.model_place import check_place
 from rewrite_service.progress import Progress
 
 HELD_OUT_SHARE = 0.2
@@ -32,10 +30,6 @@ HELD_OUT_SHARE = 0.2
 MOST_QUERIES = 1000
 _CALIBRATION_TEXTS = 300
 REPORT = "report.json"
-
-
-class EncoderPlaceError(RewriteError):
-    """There is something else where the encoder is to be put."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +82,6 @@ def _numbered(found: Sequence[TextPair]) -> Pairs:
     )
 
 
-def check_place(place: Path) -> None:
-    """Raises EncoderPlaceError where an encoder cannot be put: something else stands there."""
-    if place.exists() and any(place.iterdir() if place.is_dir() else [place]) and not (place / MANIFEST).is_file():
-        raise EncoderPlaceError(f"{place}: exists and is no encoder; name another --out, or remove it yourself")
-
-
 def train_encoder(
     logs: list[Path],
     out: Path,
@@ -110,10 +98,10 @@ def train_encoder(
     `tombstones`: of users who were forgotten, whose turns are left out.
 
     While it runs its state is in a file beside `out`; stopped and called again with the same, it goes on from there.
-    Raises LogError, EncoderPlaceError; replaces nothing before all is made.
+    Raises LogError, ModelPlaceError; replaces nothing before all is made.
     """
     out = out.absolute()
-    check_place(out)
+    check_place(out, MANIFEST, "encoder")
     out.parent.mkdir(parents=True, exist_ok=True)
     base = base or base_model()
     with progress.task("reading the log") as step:
@@ -127,8 +115,7 @@ def train_encoder(
     checkpoint = out.parent / f"{out.name}.checkpoint.pt"
     with progress.task("training", settings.steps) as step:
         model, history = train(base, found.pairs, settings, checkpoint, threads=threads, progress=step)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}.draft-", dir=out.parent))
-    try:
+    with drafted_folder(out) as draft:
         with progress.task("exporting to int8"):
             tokenizer = plain(model.tokenizer.backend_tokenizer)
             sample = [query for query, _ in found.judged[:MOST_QUERIES]] or list(found.texts[:MOST_QUERIES])
@@ -151,10 +138,6 @@ def train_encoder(
                 "history": asdict(_thinned(history)),
             }
         (draft / REPORT).write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
-        put_in_place(draft, out)
-    except BaseException:  # Ctrl-C as well: no draft is left behind
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     checkpoint.unlink(missing_ok=True)
     return report
 

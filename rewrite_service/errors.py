@@ -54,6 +54,10 @@ class Overloaded(RewriteError):
         self.retry_after_s = retry_after_s
 
 
+class Stalled(Overloaded):
+    """Not too much is asked: the one request that is being worked on takes unusually long."""
+
+
 class NotReady(RewriteError):
     pass
 

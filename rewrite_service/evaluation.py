@@ -26,7 +26,8 @@ from retriever.candidates import Candidate
 from retriever.interaction import Interaction
 from rewrite_service.bundle import Bundle, encoder_of, open_bundle
 from rewrite_service.decision import Decision, Layer, ScoredCandidate
-from rewrite_service.examples import Goal, goal_of, is_first_attempt, told
+from rewrite_service.examples import is_first_attempt
+from rewrite_service.goals import Goal, goal_of, told
 from rewrite_service.pipeline import Pipeline
 from rewrite_service.store.embedded import EmbeddedStore
 
@@ -168,7 +169,11 @@ def intervals(cases: Sequence[Case], taken: Sequence[bool] | None = None) -> dic
     rng = np.random.default_rng(0)
     drawn = np.stack([sums[rng.integers(0, len(users), len(users))].sum(axis=0) for _ in range(_DRAWS)])
     failed, wins, losses, missed = drawn[:, 0], drawn[:, 1], drawn[:, 2], drawn[:, 3]
-    span = lambda values: tuple(np.quantile(values, (0.025, 0.975)).round(4).tolist())  # noqa: E731
+
+    def span(values: np.ndarray) -> tuple[float, float]:
+        low, high = np.quantile(values, (0.025, 0.975)).round(4).tolist()
+        return low, high
+
     return {
         "reduction": span((wins - losses) / np.maximum(1, failed)),
         "wins_per_harm": span(wins / np.maximum(1.0, losses + missed)),

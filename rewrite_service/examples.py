@@ -1,47 +1,73 @@
 """Training examples from the log itself: requests replayed in time, and what each candidate would have done.
 
 The days are cut into blocks. The requests of a block see the global layer made from the days before it, as a served
-bundle would, and their user's own turns up to the moment. What a failed turn wanted is known from the turn that
-repaired it; a turn that was fine wanted what it got.
+bundle would, and their user's own turns up to the moment. What each wanted is told by what came after
+(`rewrite_service.goals`), and how sure that is by labels (`rewrite_service.sureness`).
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import numpy as np
 
-from mining.completions import answered_before, mine_completions
-from mining.defects import FAILED, TurnEvidence, assess, learn_reactions
-from mining.frames import mine_frames
-from mining.mishearings import learn_hearing
-from mining.rephrases import AFFINITY_AFTER_FAILURE, REPHRASE_WINDOW_MS, affinity
-from mining.tables import collect_shared
+from mining.defects import TurnEvidence, assess
+from mining.heard_names import heard_names
+from mining.known_rewrites import mine_known_rewrites
+from mining.labels.turn_label import TurnLabel
+from mining.mined import Mined, marks_of, mine_people, reactions_of
+from mining.rephrases import AFFINITY_AFTER_FAILURE, REPHRASE_WINDOW_MS, Marks, affinity
+from ranker.feature_input import FeatureInput
 from ranker.features import features
 from ranker.model import NEEDLESS, WIN, WRONG
 from retriever.candidates import Candidate
-from retriever.completion import Completer
 from retriever.fragments import Fragments
+from retriever.frames import FrameTable
 from retriever.global_layer import GlobalLayer
 from retriever.interaction import Interaction, Interpretation
+from retriever.known_rewrites import KnownRewrites
 from retriever.normalise import normalise
 from retriever.personal_layer import PersonalLayer
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.assemble import Knowledge, assemble
+from rewrite_service.goals import Goal, contradicted, goal_of, told
+from rewrite_service.known_rewrite import may_be_served
+from rewrite_service.sureness import by_label
 
 SOUND_CACHE_BYTES = 256 << 20
+
+
+class Miner(StrEnum):
+    """An offline miner that a build can do without, to see what it adds."""
+
+    CHAINS = "chains"
+
+
 _PERSONAL_OFF, _SHARED_OFF = 15, 5
 """Per cent of the training requests that see a layer turned off: new users exist, and layers can fail."""
-_MASKED_WEIGHT = 0.5
+MASKED_WEIGHT = 0.5
 
 
-def learn_knowledge(people: Mapping[str, Sequence[Interaction]], meaning: CachedEncoder, min_people: int) -> Knowledge:
-    """The global layer and the completion rules from the turns of `people` (by user, in time order)."""
-    reactions = learn_reactions(list(people.values()))
-    assessed = [(turns, assess(turns, reactions)) for turns in people.values() if turns]
-    tables = collect_shared(assessed)
+def learn_knowledge(
+    people: Mapping[str, Sequence[Interaction]],
+    meaning: CachedEncoder,
+    min_people: int,
+    without: Collection[Miner] = (),
+    marks: Mapping[str, Marks] | None = None,
+) -> Knowledge:
+    """What is learned from the turns of `people` (by user, in time order). `without`: miners that are left out.
+    `marks`: what a model takes for rephrases, by user, of these turns and perhaps later ones; None: the rules say."""
+    return knowledge_of(mine_people(people, min_people, marks), meaning, min_people, without)
+
+
+def knowledge_of(
+    mined: Mined, meaning: CachedEncoder, min_people: int, without: Collection[Miner] = ()
+) -> Knowledge:
+    """What serving needs of all that was mined. `min_people`: what it was mined with."""
+    tables = mined.tables
     shared = GlobalLayer.build(
         tables.texts,
         tables.repairs.values(),
@@ -51,97 +77,26 @@ def learn_knowledge(people: Mapping[str, Sequence[Interaction]], meaning: Cached
         meaning,
         min_people,
     )
-    frames, fragments = mine_frames(assessed, min_people)
-    composer = Fragments.build(frames, fragments, shared.sound, min_people)
-    rules = mine_completions(assessed, min_people)
-    return Knowledge.of(shared, rules, composer, reactions, learn_hearing(assessed), meaning, SOUND_CACHE_BYTES)
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """What a turn's user wanted, as far as the log tells. `served`: the turn as it was gave it. `known`: whether the
-    wish is known; if not, only that the turn failed."""
-
-    served: bool
-    known: bool
-    text: str = ""
-    reading: Interpretation | None = None
-
-    def met_by(self, candidate: Candidate) -> bool:
-        """Whether asking `candidate` instead would have given it."""
-        return candidate.text == self.text or (self.reading is not None and candidate.reading == self.reading)
-
-
-def goal_of(
-    turns: Sequence[Interaction],
-    evidence: Sequence[TurnEvidence],
-    i: int,
-    completer: Completer,
-    meant_by: Mapping[str, int],
-) -> Goal | None:
-    """The goal of turn `i`; None where the signals contradict each other and the turn teaches nothing.
-
-    `completer`: rules for follow-ups; where a sure rule fires, a supposed repair that it contradicts was another wish.
-    `meant_by`: what this user means by words that were given up this time (see `told`).
-    """
-    e, turn = evidence[i], turns[i]
-    if e.goal is not None and not _contradicted(turns, i, e.goal, completer):
-        reached = turns[e.goal]
-        return Goal(False, True, normalise(reached.request.query), reached.interpretation)
-    if turn.interpretation is None:
-        other = meant_by.get(normalise(turn.request.query))
-        if other is not None and not _contradicted(turns, i, other, completer):
-            reached = turns[other]
-            return Goal(False, True, normalise(reached.request.query), reached.interpretation)
-        return Goal(False, False)
-    if min(e.defect, 1 - e.defect) > UNSURE:
-        return None
-    if e.defect >= FAILED:
-        return Goal(False, False)
-    return Goal(True, True, normalise(turn.request.query), turn.interpretation)
-
-
-UNSURE = 0.15
-"""A turn that is likelier than this to be the other of right and wrong teaches nothing."""
-SURE_SUPPORT, SURE_PRECISION = 5, 0.7
-"""A rule for follow-ups that so many people are behind, and that is right so often, outweighs a single mined repair."""
-
-
-def told(turns: Sequence[Interaction], evidence: Sequence[TurnEvidence]) -> dict[str, int]:
-    """What one user means by words that got no answer, by the user's own repairs of them: text to a turn that reached
-    it. Only where all repairs of a text agree, and what they say is not unlike it."""
-    goals: dict[str, list[int]] = {}
-    for turn, e in zip(turns, evidence, strict=True):
-        if e.goal is not None and turn.interpretation is None:
-            goals.setdefault(normalise(turn.request.query), []).append(e.goal)
-    return {
-        text: found[-1]
-        for text, found in goals.items()
-        if len({turns[goal].interpretation for goal in found}) == 1
-        and affinity(text, normalise(turns[found[-1]].request.query)) >= AFFINITY_AFTER_FAILURE
-    }
-
-
-def _contradicted(turns: Sequence[Interaction], i: int, goal: int, completer: Completer) -> bool:
-    """Whether sure rules say what turn `i` meant, and `goal` is nothing of that. "Play it again", then after a minute
-    another song, is a user who gave up and went on."""
-    turn, reached = turns[i], turns[goal]
-    before = answered_before(turns, i, turn.request.timestamp_ms)
-    made = completer.complete(normalise(turn.request.query), turn.request, before)
-    sure = [c for c in made if c.support >= SURE_SUPPORT and c.precision >= SURE_PRECISION]
-    if not sure:
-        return False
-    for heard in turn.request.alternatives:  # "switch it on" may have been "off"
-        made += completer.complete(normalise(heard), turn.request, before)
-    text = normalise(reached.request.query)
-    return not any(c.text == text or (c.reading and c.reading == reached.interpretation) for c in made)
+    known = (
+        KnownRewrites.build({}, shared)
+        if Miner.CHAINS in without
+        else mine_known_rewrites(mined.chains, shared, min_people)
+    )
+    table = FrameTable(mined.frames)
+    heard = heard_names(table, tables, min_people)
+    composer = Fragments.build(table, mined.fragments, shared.sound, min_people, heard)
+    return Knowledge.of(
+        shared, known, mined.completer, composer, mined.reactions, mined.hearing, meaning, SOUND_CACHE_BYTES
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """One request as the ranker sees it, with its goal. `outcome`: int8 (candidates,), WRONG, NEEDLESS, WIN, or -1
     where nobody knows. `first`: not a repetition of a failure just before, so a request as it comes in service.
-    `masked`: shown with less known than there was, for training alone; `weight`: in training, above 0."""
+    `masked`: shown with less known than there was, for training alone; `weight`: in training, above 0. `known`: the
+    row of the candidate that was computed ahead, where a lookup could have served it. `wish`: how probable it is that
+    the goal is what was wanted, above 0 to 1."""
 
     user: str
     block: int
@@ -153,6 +108,8 @@ class Example:
     first: bool
     masked: bool
     weight: float
+    known: int | None = None
+    wish: float = 1.0
 
 
 Meanings = Mapping[str, Collection[Interpretation]]
@@ -193,6 +150,11 @@ def is_first_attempt(turns: Sequence[Interaction], evidence: Sequence[TurnEviden
     return affinity(normalise(before.query), normalise(now.query)) < AFFINITY_AFTER_FAILURE
 
 
+def _row_of_known(x: FeatureInput) -> int | None:
+    """The row of the candidate that a lookup could have served."""
+    return next((i for i, c in enumerate(x.candidates) if c.known is not None), None) if may_be_served(x) else None
+
+
 def _unreached(past: Sequence[Interaction], goal: Goal) -> list[Interaction] | None:
     """A user's past as if the goal of a failed turn had never been reached; None where it never was. Users who find no
     way to say a thing leave no labels: this is how their requests would look, with the answer known."""
@@ -207,67 +169,111 @@ def _chance(key: str) -> int:
     return zlib.crc32(key.encode("utf-8", "replace")) % 100
 
 
-def examples(
-    people: Mapping[str, Sequence[Interaction]],
-    meaning: CachedEncoder,
-    *,
-    blocks: int,
-    min_people: int,
-    mask: bool = True,
-    progress: Callable[[int], None] = lambda n: None,
-) -> Iterator[Example]:
-    """Every request of the blocks, block by block. `people`: by user, each in time order. `mask`: give some requests
-    again with less known (`Example.masked`), as training does: a fixed share with a layer turned off, and those that
-    failed as they would be had their user never reached the goal before."""
-    reactions = learn_reactions(list(people.values()))
-    evidence = {user: assess(turns, reactions) for user, turns in people.items()}
-    meanings: dict[str, set[Interpretation]] = {}
-    for turn in (turn for turns in people.values() for turn in turns):
-        if turn.interpretation is not None:
-            meanings.setdefault(normalise(turn.request.query), set()).add(turn.interpretation)
-    meant = {user: told(turns, evidence[user]) for user, turns in people.items()}
-    starts = block_starts(people, blocks)
-    for block, (start, stop) in enumerate(zip(starts, [*starts[1:], 1 << 62], strict=True)):
-        before = {u: [t for t in turns if t.request.timestamp_ms < start] for u, turns in people.items()}
-        knowledge = learn_knowledge(before, meaning, min_people)
-        for user, turns in people.items():
-            for i, turn in enumerate(turns):
-                if not start <= turn.request.timestamp_ms < stop:
-                    continue
-                progress(1)
-                goal = goal_of(turns, evidence[user], i, knowledge.completer, meant[user])
-                if goal is None:
-                    continue
-                own = knowledge.personal_layer(turns[:i])
-                shown: list[tuple[PersonalLayer | None, bool, float]] = [(own, True, 1.0)]
-                chance = _chance(turn.request.interaction_id)
-                if mask and chance < _PERSONAL_OFF:
-                    shown.append((None, True, _MASKED_WEIGHT))
-                elif mask and chance < _PERSONAL_OFF + _SHARED_OFF:
-                    shown.append((own, False, _MASKED_WEIGHT))
-                unreached = _unreached(turns[:i], goal) if mask else None
-                if unreached is not None:
-                    shown.append((knowledge.personal_layer(unreached), True, _MASKED_WEIGHT))
-                for nth, (personal, use_shared, weight) in enumerate(shown):
-                    made = assemble(
-                        turn.request,
-                        turns[max(0, i - 8) : i],
-                        personal,
-                        knowledge,
-                        use_shared=use_shared,
-                    )
-                    if made is not None:
-                        first = is_first_attempt(turns, evidence[user], i)
-                        yield Example(
-                            user=user,
-                            block=block,
-                            timestamp_ms=turn.request.timestamp_ms,
-                            x=features(made),
-                            candidates=tuple(made.candidates),
-                            goal=goal,
-                            outcome=label(made.candidates, goal, meanings),
-                            first=first,
-                            masked=nth > 0,
-                            weight=weight,
-                        )
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The log's requests, ready to be asked again block by block; no block needs another, so they may be made side by
+    side. `people`: by user, each in time order. `starts`: of the blocks, ms. `evidence`, `meant` (see `told`): by user.
+    `mask`: give some requests again with less known (`Example.masked`), as training does: a fixed share with a layer
+    turned off, and those that failed as they would be had their user never reached the goal before. `without`: miners
+    that are left out. `marks`: see `learn_knowledge`. `labels`: of each user's turns, for how sure their goals are and
+    what they are worth; of nobody, where all count the same."""
 
+    people: Mapping[str, Sequence[Interaction]]
+    meaning: CachedEncoder
+    min_people: int
+    mask: bool
+    starts: Sequence[int]
+    evidence: Mapping[str, Sequence[TurnEvidence]]
+    meant: Mapping[str, Mapping[str, int]]
+    meanings: Meanings
+    without: Collection[Miner] = ()
+    marks: Mapping[str, Marks] | None = None
+    labels: Mapping[str, Sequence[TurnLabel]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        people: Mapping[str, Sequence[Interaction]],
+        meaning: CachedEncoder,
+        *,
+        blocks: int,
+        min_people: int,
+        mask: bool = True,
+        without: Collection[Miner] = (),
+        marks: Mapping[str, Marks] | None = None,
+        labels: Mapping[str, Sequence[TurnLabel]] | None = None,
+    ) -> Replay:
+        reactions = reactions_of(people, marks)
+        evidence = {user: assess(turns, reactions, marks_of(marks, user)) for user, turns in people.items()}
+        meanings: dict[str, set[Interpretation]] = {}
+        for turn in (turn for turns in people.values() for turn in turns):
+            if turn.interpretation is not None:
+                meanings.setdefault(normalise(turn.request.query), set()).add(turn.interpretation)
+        meant = {user: told(turns, evidence[user]) for user, turns in people.items()}
+        starts = block_starts(people, blocks)
+        return cls(people, meaning, min_people, mask, starts, evidence, meant, meanings, without, marks, labels or {})
+
+    def block(self, number: int, progress: Callable[[int], None] = lambda n: None) -> Iterator[Example]:
+        """Every request of a block, with what was known before it. `progress`: is told of each."""
+        start, stop = [*self.starts, 1 << 62][number : number + 2]
+        before = {u: [t for t in turns if t.request.timestamp_ms < start] for u, turns in self.people.items()}
+        knowledge = learn_knowledge(before, self.meaning, self.min_people, self.without, self.marks)
+        for user, turns in self.people.items():
+            for i, turn in enumerate(turns):
+                if start <= turn.request.timestamp_ms < stop:
+                    progress(1)
+                    yield from self._shown(number, knowledge, user, turns, i)
+
+    def _shown(
+        self, block: int, knowledge: Knowledge, user: str, turns: Sequence[Interaction], i: int
+    ) -> Iterator[Example]:
+        """One request, as it was and with less known."""
+        turn, evidence = turns[i], self.evidence[user]
+        goal = goal_of(turns, evidence, i, knowledge.completer, self.meant[user])
+        goal, sure = by_label(goal, self._label(user, turns, i, knowledge))
+        if goal is None:
+            return
+        own = knowledge.personal_layer(turns[:i])
+        shown: list[tuple[PersonalLayer | None, bool, float]] = [(own, True, 1.0)]
+        chance = _chance(turn.request.interaction_id)
+        if self.mask and chance < _PERSONAL_OFF:
+            shown.append((None, True, MASKED_WEIGHT))
+        elif self.mask and chance < _PERSONAL_OFF + _SHARED_OFF:
+            shown.append((own, False, MASKED_WEIGHT))
+        unreached = _unreached(turns[:i], goal) if self.mask else None
+        if unreached is not None:
+            shown.append((knowledge.personal_layer(unreached), True, MASKED_WEIGHT))
+        for nth, (personal, use_shared, weight) in enumerate(shown):
+            made = assemble(turn.request, turns[max(0, i - 8) : i], personal, knowledge, use_shared=use_shared)
+            if made is not None:
+                yield Example(
+                    user=user,
+                    block=block,
+                    timestamp_ms=turn.request.timestamp_ms,
+                    x=features(made),
+                    candidates=tuple(made.candidates),
+                    goal=goal,
+                    outcome=label(made.candidates, goal, self.meanings),
+                    first=is_first_attempt(turns, evidence, i),
+                    masked=nth > 0,
+                    weight=weight * sure.turn,
+                    known=_row_of_known(made),
+                    wish=sure.wish,
+                )
+
+    def _label(
+        self, user: str, turns: Sequence[Interaction], i: int, knowledge: Knowledge
+    ) -> TurnLabel | None:
+        """Without a correction that a sure rule for follow-ups contradicts."""
+        labels = self.labels.get(user)
+        label = None if labels is None else labels[i]
+        told = None if label is None else label.correction
+        if label is not None and told is not None and contradicted(turns, i, told.turn, knowledge.completer):
+            return replace(label, correction=None)
+        return label
+
+
+def examples(replay: Replay, progress: Callable[[int], None] = lambda n: None) -> Iterator[Example]:
+    """Every request of the blocks, block by block."""
+    for number in range(len(replay.starts)):
+        yield from replay.block(number, progress)

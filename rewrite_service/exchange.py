@@ -7,7 +7,9 @@ import ctypes
 import errno
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _AT_FDCWD = -100
@@ -56,6 +58,19 @@ def put_in_place(draft: Path, place: Path, old: Callable[[Path], None] = _remove
     else:
         os.rename(draft, place)
         sync(place.parent)
+
+
+@contextmanager
+def drafted_folder(place: Path) -> Iterator[Path]:
+    """A folder to write to, which gets the name `place` at the end, in one step. Where the writing fails, or
+    is stopped by Ctrl-C, nothing is left of it and what stood there stays."""
+    draft = Path(tempfile.mkdtemp(prefix=f".{place.name}.draft-", dir=place.parent))
+    try:
+        yield draft
+        put_in_place(draft, place)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
 
 
 def sync(path: Path) -> None:

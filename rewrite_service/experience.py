@@ -16,6 +16,7 @@ import numpy as np
 
 from mining.served import Pair, Turns
 from ranker.posterior import CELLS, NONE, Evidence, Foretold, decay, harm, weigh
+from ranker.retirement import Harm
 from retriever.packed import key_hash
 
 LEAST_PEOPLE = 3
@@ -104,6 +105,10 @@ class Experience:
             },
             frozenset(keys["heard"][rewritten].tolist()),
         )
+
+    def judging(self, heard: str, own: Own) -> Harm:
+        """`harm` of the rewrites of one user's `heard`."""
+        return lambda candidate, foretold: self.harm(heard, candidate.text, own, foretold)
 
     def harm(self, heard: str, asked: str, own: Own, foretold: Foretold) -> float:
         """The probability, 0 to 1, that asking `asked` where `heard` was heard does this user harm; 0 where nothing is

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ranker.feature_input import FeatureInput
@@ -15,9 +17,16 @@ from rewrite_service.decision import Contribution, Layer, ScoredCandidate
 
 
 def explain(
-    x: FeatureInput, vectors: np.ndarray, outcome: np.ndarray, model: RankerModel, policy: Policy, harm: Harm
+    x: FeatureInput,
+    vectors: np.ndarray,
+    outcome: np.ndarray,
+    model: RankerModel,
+    policy: Policy,
+    harm: Harm,
+    left_out: Sequence[Candidate] = (),
 ) -> tuple[ScoredCandidate, ...]:
-    """The query itself, then the candidates, likeliest to win first. `vectors`: float32 (candidates, features);
+    """The query itself, then the candidates, likeliest to win first, then those that were found and not ranked.
+    `vectors`: float32 (candidates, features);
     `outcome`: float64 (candidates, 3), as `model` predicts them; `policy` and `harm`: as they decide. Costs several
     times as much as the decision."""
     added = model.contributions(vectors)
@@ -25,7 +34,7 @@ def explain(
     made = [
         ScoredCandidate(
             text=c.text,
-            layer=layer_of(x, i),
+            layer=layer_of(x, c),
             sources=_sources(c),
             probability=float(outcome[i, WIN] if i else outcome[0, NEEDLESS]),
             contributions=tuple(
@@ -37,7 +46,8 @@ def explain(
         )
         for i, c in enumerate(x.candidates)
     ]
-    return (made[0], *sorted(made[1:], key=lambda c: -c.probability))
+    unranked = (ScoredCandidate(c.text, layer_of(x, c), _sources(c), 0.0, left_out=True) for c in left_out)
+    return (made[0], *sorted(made[1:], key=lambda c: -c.probability), *unranked)
 
 
 def _harm(x: FeatureInput, i: int, outcome: np.ndarray, policy: Policy, harm: Harm) -> float:
@@ -46,10 +56,9 @@ def _harm(x: FeatureInput, i: int, outcome: np.ndarray, policy: Policy, harm: Ha
     return harm(x.candidates[i], Foretold(float(policy.calibration.apply(score)), float(outcome[0, NEEDLESS])))
 
 
-def layer_of(x: FeatureInput, i: int) -> Layer | None:
+def layer_of(x: FeatureInput, c: Candidate) -> Layer | None:
     """Personal where this user's own past holds the text, or names a value in it, or the user has taught it; the query
     itself has none."""
-    c = x.candidates[i]
     if c.is_query:
         return None
     if c.taught is not None:
@@ -69,6 +78,8 @@ def _sources(c: Candidate) -> tuple[str, ...]:
         ("global_repair", c.global_repair > 0),
         ("completion", c.completion is not None),
         ("composition", c.composition is not None),
+        ("hypothesis", c.hypothesis),
         ("taught", c.taught is not None),
+        ("chain", c.known is not None),
     )
     return tuple(name for name, present in named if present)

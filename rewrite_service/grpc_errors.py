@@ -56,12 +56,23 @@ PUSHBACK_KEY = "grpc-retry-pushback-ms"
 @dataclass(frozen=True, slots=True)
 class Status:
     """What the caller gets. `error_id`: names the log's entry of an error that is the service's own; else None.
-    `trailing`: metadata that goes with it."""
+    `trailing`: metadata that goes with it. `field`: of the caller's message, at fault. `retry_after_s`: seconds after
+    which to try again, where that is known."""
 
     code: grpc.StatusCode
     message: str
     error_id: str | None = None
     trailing: tuple[tuple[str, str], ...] = ()
+    field: str | None = None
+    retry_after_s: float | None = None
+
+
+class Refused(Exception):
+    """A call that ended without an answer: what to tell the caller, however it called."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.code.name)
+        self.status = status
 
 
 def to_status(error: Exception) -> Status:
@@ -71,10 +82,10 @@ def to_status(error: Exception) -> Status:
         return _with_id(grpc.StatusCode.INTERNAL, "internal error")
     if kind in _MESSAGES:
         return _with_id(_CODES[kind], _MESSAGES[kind])
-    trailing: tuple[tuple[str, str], ...] = ()
     if isinstance(error, Overloaded) and error.retry_after_s is not None:
         trailing = ((PUSHBACK_KEY, str(math.ceil(1000 * error.retry_after_s))),)
-    return Status(_CODES[kind], str(error), trailing=trailing)
+        return Status(_CODES[kind], str(error), trailing=trailing, retry_after_s=error.retry_after_s)
+    return Status(_CODES[kind], str(error), field=error.field if isinstance(error, InvalidRequest) else None)
 
 
 def _with_id(code: grpc.StatusCode, message: str) -> Status:

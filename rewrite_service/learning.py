@@ -6,7 +6,7 @@ calibration, the threshold and the held-out report. The model that is served the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,9 +15,11 @@ import numpy as np
 
 from ranker.calibration import Calibration
 from ranker.feature_names import QUERY_FEATURES
+from ranker.lookup import LookupPolicy, LookupTrial, choose_lookup, tally_lookup
 from ranker.model import NEEDLESS, WIN, WRONG, RankerModel
-from ranker.policy import Policy, Trial, best_of, choose, judge, tally
+from ranker.policy import Policy, Tally, Trial, best_of, choose, judge, tally
 from ranker.triage import Triage, TriageTrials
+from retriever.known_rewrites import KnownRewrite
 from rewrite_service.examples import Example
 
 HELD_OUT_BLOCKS = 4
@@ -27,11 +29,13 @@ MOST_WINS_LOST = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A model, when to trust it, when to spare it, and a report on held-out days (plain figures, for the manifest)."""
+    """A model, when to trust it, when to spare it, when to serve by the lookup, and a report on held-out days (plain
+    figures, for the manifest)."""
 
     model: RankerModel
     policy: Policy
     triage: Triage
+    lookup: LookupPolicy
     report: dict[str, Any]
 
 
@@ -41,11 +45,12 @@ _THINNING = 4
 
 def _chosen(example: Example) -> tuple[np.ndarray, np.ndarray]:
     """Rows to learn from, and their weights: all that can be right, the nearest wrong ones, and of the far wrong ones,
-    which teach little and are most of all rows, every fourth with fourfold weight."""
+    which teach little and are most of all rows, every fourth with fourfold weight. That the query fails as it is is
+    sure also where it is not what was wanted."""
     rows = np.flatnonzero(example.outcome >= 0)
     far = (rows > _NEAREST_ROWS) & (example.outcome[rows] == WRONG)
     keep = ~far | (rows % _THINNING == example.timestamp_ms // 1000 % _THINNING)
-    weight = np.where(far, float(_THINNING), 1.0) * example.weight
+    weight = np.where(far, float(_THINNING), 1.0) * example.weight * np.where(rows == 0, 1.0, example.wish)
     return rows[keep], weight[keep].astype(np.float32)
 
 
@@ -107,7 +112,7 @@ def predict_out_of_time(
 def calibrate(judged: Sequence[Judged]) -> Calibration:
     """From the best candidate of each held-out request whose wish is known and for which a rewrite makes a
     difference."""
-    scores, won = [], []
+    scores, won, weight = [], [], []
     for j in judged:
         best = best_of(j.example.candidates, j.probabilities)
         if best is None or not j.example.goal.known:
@@ -116,27 +121,23 @@ def calibrate(judged: Sequence[Judged]) -> Calibration:
         if outcome != NEEDLESS:
             scores.append(best.score)
             won.append(float(outcome == WIN))
-    return Calibration.fit(np.array(scores), np.array(won), np.ones(len(scores)))
+            weight.append(j.example.wish)
+    return Calibration.fit(np.array(scores), np.array(won), np.array(weight))
 
 
 def trial(j: Judged, calibration: Calibration) -> Trial:
-    """What rewriting to the best candidate would have done. Where the wish is not known (the user gave up), a win by
-    the calibrated probability and a miss otherwise: counting all of these as missed would punish exactly the requests
-    that need help most."""
+    """What rewriting to the best candidate would have done. Where the wish is not known (the user gave up), and as far
+    as it is not sure, a win by the calibrated probability and a miss otherwise: counting all of these as missed would
+    punish exactly the requests that need help most."""
     verdict = judge(j.example.candidates, j.probabilities, calibration)
     if verdict.best is None:
         return Trial(verdict, 0, 0, 0, 0)
     goal, outcome = j.example.goal, int(j.example.outcome[verdict.best])
-    if not goal.known:
-        return Trial(verdict, verdict.probability, 0.0, 1 - verdict.probability, 0.0)
-    met = outcome in (WIN, NEEDLESS)
-    return Trial(
-        verdict,
-        win=float(met and not goal.served),
-        loss=float(not met and goal.served),
-        missed=float(not met and not goal.served),
-        needless=float(met and goal.served),
-    )
+    met, sure = outcome in (WIN, NEEDLESS), j.example.wish if goal.known else 0.0
+    if goal.served:
+        return Trial(verdict, 0.0, float(not met), 0.0, float(met))
+    win = sure * met + (1 - sure) * verdict.probability
+    return Trial(verdict, win, 0.0, 1 - win, 0.0)
 
 
 def learn(
@@ -148,16 +149,57 @@ def learn(
     progress: Callable[[int], None] = lambda n: None,
 ) -> Learned:
     """Model, policy and held-out report from the examples of all blocks."""
+    lookup = choose_lookup_policy(examples, wins_per_harm, max_needless)
     judged = predict_out_of_time(examples, HELD_OUT_BLOCKS, threads, progress)
     calibration = calibrate(judged)
-    trials = [trial(j, calibration) for j in judged]
-    failed = float(sum(not j.example.goal.served for j in judged))
-    policy = choose(trials, failed, calibration, wins_per_harm, max_needless)
-    triage, spared = Triage.fit(_triage_trials(judged, trials, policy), MOST_WINS_LOST)
+    # What reaches the ranker at all; in a log of next to nothing the lookup may serve all.
+    left = [j for j in judged if not _looked_up(j.example, lookup)] or judged
+    trials = [trial(j, calibration) for j in left]
+    policy = choose(trials, _failed(left), calibration, wins_per_harm, max_needless)
+    triage, spared = Triage.fit(_triage_trials(left, trials, policy), MOST_WINS_LOST)
     model = fit(examples)
     progress(1)
-    told = report(judged, trials, failed, policy, model, wins_per_harm)
-    return Learned(model, policy, triage, told | {"triage": spared})
+    told = report(judged, calibration, policy, lookup, model, wins_per_harm)
+    told |= {"triage": spared, "lookup": _lookup_figures(examples, lookup)}
+    return Learned(model, policy, triage, lookup, told)
+
+
+def _failed(judged: Sequence[Judged]) -> float:
+    return float(sum(not j.example.goal.served for j in judged))
+
+
+def _lookup_trials(examples: Iterable[Example]) -> list[LookupTrial]:
+    """Of the first attempts, unmasked, for which a rewrite was known from days before."""
+    return [
+        LookupTrial(_known(e), not e.goal.served, None if outcome < 0 else outcome in (WIN, NEEDLESS))
+        for e in examples
+        if e.known is not None and e.first and not e.masked
+        for outcome in (int(e.outcome[e.known]),)
+    ]
+
+
+def choose_lookup_policy(examples: Sequence[Example], wins_per_harm: float, max_needless: float) -> LookupPolicy:
+    """From all blocks, not the last alone: nothing is trained for the lookup, and what is known in a block was computed
+    from the days before it."""
+    requests = sum(e.first and not e.masked for e in examples)
+    return choose_lookup(_lookup_trials(examples), requests, wins_per_harm, max_needless)
+
+
+def _known(example: Example) -> KnownRewrite:
+    assert example.known is not None
+    known = example.candidates[example.known].known
+    assert known is not None
+    return known
+
+
+def _looked_up(example: Example, lookup: LookupPolicy) -> bool:
+    return example.known is not None and lookup.accepts(_known(example))
+
+
+def _lookup_figures(examples: Sequence[Example], lookup: LookupPolicy) -> dict[str, Any]:
+    """Of all blocks: the requests for which a rewrite was known, and what the lookup would have done."""
+    trials = _lookup_trials(examples)
+    return _figures(tally_lookup(trials, float(sum(t.failed for t in trials)), lookup))
 
 
 def _triage_trials(judged: Sequence[Judged], trials: Sequence[Trial], policy: Policy) -> TriageTrials:
@@ -170,19 +212,30 @@ def _triage_trials(judged: Sequence[Judged], trials: Sequence[Trial], policy: Po
 
 
 def report(
-    judged: Sequence[Judged], trials: Sequence[Trial], failed: float, policy: Policy, model: RankerModel, aim: float
+    judged: Sequence[Judged],
+    calibration: Calibration,
+    policy: Policy,
+    lookup: LookupPolicy,
+    model: RankerModel,
+    aim: float,
 ) -> dict[str, Any]:
-    """The held-out figures for the manifest: counts expected where the wish is not known, shares 0 to 1."""
-    total = tally(trials, failed, policy)
+    """The held-out figures for the manifest, of lookup and ranker together: counts expected where the wish is not
+    known, shares 0 to 1."""
+
+    def together(judged: Sequence[Judged]) -> Tally:
+        left = [j for j in judged if not _looked_up(j.example, lookup)]
+        ranked = tally([trial(j, calibration) for j in left], _failed(left), policy)
+        looked_up = _lookup_trials(j.example for j in judged if _looked_up(j.example, lookup))
+        return ranked + tally_lookup(looked_up, float(sum(t.failed for t in looked_up)), lookup)
+
+    total = together(judged)
     failing = [j for j in judged if not j.example.goal.served and j.example.goal.known]
     reachable = sum(bool((j.example.outcome == WIN).any()) for j in failing)
     blocks = sorted({j.example.block for j in judged})
     by_block = []
     for block in blocks:
-        chosen = [(j, t) for j, t in zip(judged, trials, strict=True) if j.example.block == block]
-        lost = float(sum(not j.example.goal.served for j, _ in chosen))
-        part = tally([t for _, t in chosen], lost, policy)
-        by_block.append({"from_ms": min(j.example.timestamp_ms for j, _ in chosen), **_figures(part)})
+        chosen = [j for j in judged if j.example.block == block]
+        by_block.append({"from_ms": min(j.example.timestamp_ms for j in chosen), **_figures(together(chosen))})
     return {
         "aim_wins_per_harm": aim,
         **_figures(total),

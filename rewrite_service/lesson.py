@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retriever.fragments import Fragment, Frame
+from retriever.fragments import Fragment
+from retriever.frames import Frame
 from retriever.preference import Preference
 from retriever.preferences import PreferenceKind, Preferences, preference
 from retriever.teaching import Lexicon, understand
@@ -77,5 +78,5 @@ def _example(taught: Preference, knowledge: Knowledge, lexicon: Lexicon) -> tupl
 def _usual_frame(name: str, knowledge: Knowledge, lexicon: Lexicon) -> Frame | None:
     """What most people say around such a name; None where the log does not know what kind of name it is."""
     gaps = lexicon.gaps_of(name)
-    fitting = [f for f in knowledge.fragments.frames if f.gaps == gaps]
+    fitting = [f for f in knowledge.fragments.table.frames if f.gaps == gaps]
     return max(fitting, key=lambda f: f.people, default=None)

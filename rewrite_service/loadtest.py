@@ -25,7 +25,7 @@ import uvloop
 from rich.table import Table
 
 from retriever.interaction import Request
-from rewrite_service.converters import from_request
+from rewrite_service.client.messages import from_request
 from rewrite_service.errors import RewriteError
 from rewrite_service.pb import rewrite_pb2 as pb
 

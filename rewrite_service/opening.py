@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import faiss
 
+from retriever.encoder import Encoder
 from rewrite_service.admin.rule_book import RuleBook
 from rewrite_service.arms import HoldOut
 from rewrite_service.bundle import encoder_of, open_bundle, read_manifest
@@ -33,7 +34,7 @@ def open_pipeline(
     faiss.omp_set_num_threads(1)  # one request, one core: the cores are shared by requests
     if before is not None and read_manifest(bundle).get("encoder") == before._bundle.manifest["encoder"]:
         meaning = before._bundle.knowledge.meaning
-        opened = open_bundle(bundle, meaning.encoder, 0, meaning)
+        opened = open_bundle(bundle, cast(Encoder, meaning.encoder), 0, meaning)
     else:
         opened = open_bundle(bundle, encoder_of(bundle, settings.encoder_threads), settings.text_vector_cache_bytes)
     chosen = {name: getattr(settings, name) for name in ("threshold", "least_win")}

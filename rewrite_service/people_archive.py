@@ -50,7 +50,9 @@ class PeopleArchive:
     """Opened from a bundle's directory; safe to share between threads and processes."""
 
     def __init__(self, directory: Path) -> None:
-        load = lambda name: np.asarray(np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False))  # noqa: E731
+        def load(name: str) -> np.ndarray:
+            return np.asarray(np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+
         self._hashes, self._turn_ends, self._row_ends = load("hashes"), load("turn_ends"), load("row_ends")
         self._turns, self._vectors = load("turns"), load("vectors")
 

@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 from rich.console import Console
@@ -36,7 +36,10 @@ def forget(
     known: Annotated[
         Path | None, typer.Option(help="What `export` wrote before: texts to scan for that are held no longer.")
     ] = None,
-    also: Annotated[list[Path] | None, typer.Option(help="Another file to scan, such as a log. Repeatable.")] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another file to scan, such as a log, or the --work folder of builds. Repeatable."),
+    ] = None,
 ) -> None:
     """Forget a user: remove all that is held, at once and for running servers too.
 
@@ -166,7 +169,7 @@ def _settings(state_dir: Path | None) -> Settings:
     from rewrite_service.settings import load_settings
     from rewrite_service.store.embedded_files import has_store
 
-    given = {} if state_dir is None else {"state_dir": state_dir, "store": "embedded"}
+    given: dict[str, Any] = {} if state_dir is None else {"state_dir": state_dir, "store": "embedded"}
     settings = load_settings(**given)
     if settings.store == "embedded" and not has_store(settings.state_dir):  # opening it would make an empty one
         raise StoreError(f"{settings.state_dir}: no store there; name the servers' folder with --state-dir")

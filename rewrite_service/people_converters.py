@@ -4,6 +4,7 @@ comes in is checked here, and no error quotes a text."""
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from retriever.preference import Preference
 from retriever.preferences import PreferenceKind
@@ -21,13 +22,15 @@ from rewrite_service.errors import InvalidRequest
 from rewrite_service.forgetting import ForgottenUser
 from rewrite_service.lesson import Lesson, Taught
 from rewrite_service.pb import rewrite_pb2 as pb
+from rewrite_service.user_description import UserDescription
 
 _KINDS = _by_number(PreferenceKind, "PREFERENCE_KIND")
-_KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
+_KIND_NUMBERS: dict[PreferenceKind, Any] = {kind: number for number, kind in _KINDS.items()}
 
 
 def to_user_id(
-    message: pb.TeachRequest | pb.ListPreferencesRequest | pb.RemovePreferenceRequest | pb.ForgetUserRequest,
+    message: pb.TeachRequest | pb.ListPreferencesRequest | pb.RemovePreferenceRequest
+    | pb.ForgetUserRequest | pb.DescribeUserRequest,
 ) -> str:
     """Whom a message is about. Raises `InvalidRequest`, as do all below."""
     return _user(message.user_id, "user_id")
@@ -84,4 +87,24 @@ def from_forgotten(forgotten: ForgottenUser, bundle_version: str) -> pb.ForgetUs
         preferences=forgotten.preferences,
         in_bundle=forgotten.in_bundle,
         bundle_version=bundle_version,
+    )
+
+
+def from_description(found: UserDescription) -> pb.DescribeUserResponse:
+    """What is remembered of a user."""
+    return pb.DescribeUserResponse(
+        turns=found.turns,
+        bundle_turns=found.bundle_turns,
+        texts_in_all=found.texts_in_all,
+        texts=[
+            pb.OwnText(text=t.text, attempts=t.attempts, successes=t.successes, last_success_ms=t.last_success_ms)
+            for t in found.texts
+        ],
+        preferences=map(from_preference, found.preferences),
+        rewrites=[
+            pb.ServedRewrite(heard=r.heard, rewrite=r.rewrite, turns=r.turns, harm=r.harm, retired=r.retired)
+            for r in found.rewrites
+        ],
+        first_ms=found.first_ms,
+        last_ms=found.last_ms,
     )

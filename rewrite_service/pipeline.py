@@ -1,6 +1,7 @@
 """The way of a request from query to decision, free of any transport.
 
-    situation -> query features -> triage -> encode -> personal and global candidates -> features -> ranker -> policy
+    situation -> lookup -> query features -> triage -> encode -> personal and global candidates -> features -> ranker
+    -> policy
 
 Whatever breaks inside, `rewrite` answers: with one layer less, or with *pass* and the reason.
 """
@@ -18,28 +19,31 @@ import structlog
 
 from ranker.features import features
 from ranker.policy import Policy
-from ranker.posterior import Foretold
 from ranker.query_features import query_features
 from ranker.retirement import choose
 from retriever.candidates import Candidate
-from retriever.interaction import Interaction, Outcome, Request
+from retriever.interaction import Interaction, Request
 from retriever.preferences import NOTHING_TAUGHT
 from rewrite_service.admin.rule_book import RuleBook
 from rewrite_service.answer import answer
 from rewrite_service.arms import HoldOut
-from rewrite_service.assemble import find_candidates, open_request
+from rewrite_service.assemble import as_understood, find_candidates, open_request
 from rewrite_service.bundle import Bundle
+from rewrite_service.caches import Caches
 from rewrite_service.decision import Decision, Layer, Reason
 from rewrite_service.decision_cache import DecisionCache, key_of
 from rewrite_service.errors import StoreError
 from rewrite_service.experience_feed import ExperienceFeed
 from rewrite_service.explanation import explain as explanation
+from rewrite_service.forgetting import CacheByUser
+from rewrite_service.known_rewrite import look_up
 from rewrite_service.metrics.catalogue import STORE_ERRORS
 from rewrite_service.people import People
 from rewrite_service.stages import StageClock, StageCosts
 from rewrite_service.store.base import Store, TurnFeedback
 from rewrite_service.taught import as_decision, suggestion, taught_rewrites
-from rewrite_service.user_state import Look, UserState, UserStates, before
+from rewrite_service.user_state import Look, UserState, UserStates, before, merge_turns
+from rewrite_service.warm_up import warm_up
 
 BOTH_LAYERS = frozenset(Layer)
 FIRST_COSTS_S = {
@@ -84,10 +88,13 @@ class Pipeline:
         self._decisions = DecisionCache(decision_cache_bytes) if decision_cache_bytes else None
         self._span_ms = decision_cache_span_ms
         self._users = UserStates(bundle.people, store, bundle.knowledge, user_cache_bytes)
+        self.caches = Caches(bundle.knowledge, store, self._users, self._decisions, decision_cache_span_ms)
         self._hold_out = hold_out
         self.experience = ExperienceFeed(store, bundle.people, bundle.knowledge.reactions, experience_every_s)
-        by_user = [self._users, self.experience] + ([] if self._decisions is None else [self._decisions])
-        self.people = People(bundle, store, self._users, by_user)
+        by_user: list[CacheByUser] = [self._users, self.experience]
+        if self._decisions is not None:
+            by_user.append(self._decisions)
+        self.people = People(bundle, store, self._users, self.experience, by_user)
         self._loading: set[str] = set()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-user")
         self._rules = rules
@@ -107,13 +114,17 @@ class Pipeline:
         *,
         explain: bool = False,
         layers: frozenset[Layer] = BOTH_LAYERS,
+        earlier: Sequence[Interaction] = (),
     ) -> Decision:
         """The decision for `request`, by `deadline` (`time.monotonic()` seconds; None: no limit). Never raises for a
         fault inside. `explain`: with candidates and contributions, which costs several times more. `layers`: those
-        that may speak; the turns just before count as situation in any case."""
-        known, look = (None, None) if explain else self._recall(request, deadline, layers)
-        decided = known or self.decide(request, deadline, explain=explain, layers=layers, look=look)[0]
-        return self._ruled(decided, request)
+        that may speak; the turns just before count as situation in any case. `earlier`: others to explain it with."""
+        if explain:
+            earlier = as_understood(earlier, self._bundle.knowledge.shared)
+            decided = self.decide(request, deadline, explain=True, layers=layers, earlier=earlier)[0]
+            return self._ruled(decided, request)
+        known, look = self._recall(request, deadline, layers)
+        return self._ruled(known or self.decide(request, deadline, layers=layers, look=look)[0], request)
 
     def _ruled(self, decision: Decision, request: Request) -> Decision:
         """As operators have it, who may block and pin rewrites."""
@@ -127,12 +138,13 @@ class Pipeline:
         explain: bool = False,
         layers: frozenset[Layer] = BOTH_LAYERS,
         look: Look | None = None,
+        earlier: Sequence[Interaction] = (),
     ) -> tuple[Decision, Candidate | None]:
         """As `rewrite`, with the best candidate itself where there is one: what it is expected to be understood as.
         `look`: what was found of the user a moment ago, so that the store is asked once a request."""
         clock = StageClock(deadline, self._costs)
         try:
-            decision, best = self._decide(request, clock, explain, layers, look=look)
+            decision, best = self._decide(request, clock, explain, layers, look=look, earlier=earlier)
             return decision.for_arm(self._hold_out.arm(request.user_id)), best
         except Exception as error:
             _log.error("rewrite failed", error=type(error).__name__)
@@ -210,32 +222,16 @@ class Pipeline:
         return new
 
     def warm(self, most: int = WARM_UP_TEXTS, pause: Callable[[], None] = lambda: None) -> None:
-        """Runs each part on some of the texts that everybody shares, so that nobody waits for a first time: native
-        libraries are loaded, code has run once, the pronunciations of the usual words are known. No user's own rows
-        are read for it: what the shared caches then hold would tell what somebody once said. `most`: texts, at most
-        twice as many. `pause`: called between them, to let others have the processor."""
-        shared = self._bundle.knowledge.shared
-        rows = range(0, len(shared), max(1, len(shared) // most))
-        texts = ["what is the weather like today", *(shared.text_at(row).text for row in rows)]
-        for i, text in enumerate(texts):
-            # No costs are learned of it: the first time is not like those after it.
-            self._decide(Request("warm-up", "", 1, text), StageClock(), i < 2, BOTH_LAYERS, False)
-            pause()
-        turns = [
-            Interaction(Request(str(i), "", i * 60_000 + 1, t.text), t.reading(False), Outcome.OK)
-            for i, t in enumerate(map(shared.text_at, rows))
-        ]
-        self._bundle.knowledge.personal_layer(turns)
+        """See `rewrite_service.warm_up`. No costs are learned of it: the first time is not like those after it."""
+
+        def ask(request: Request, explain: bool) -> object:
+            return self._decide(request, StageClock(), explain, BOTH_LAYERS, False)
+
+        warm_up(self._bundle.knowledge, most, ask, pause)
 
     def cache_figures(self) -> dict[str, dict[str, int]]:
         """Hits and misses of each cache since the start, bytes and entries that it holds."""
-        k = self._bundle.knowledge
-        caches = {"text_vectors": k.meaning, "text_sounds": k.sound, "users": self._users, "decisions": self._decisions}
-        return {
-            name: {"hits": cache.hits, "misses": cache.misses, "bytes": cache.nbytes, "entries": len(cache)}
-            for name, cache in caches.items()
-            if cache is not None
-        }
+        return self.caches.figures()
 
     def take_over(self, before: Pipeline, pause: Callable[[], None]) -> None:
         """Goes on with what `before` knows: what each stage costs, and the users it met last, who are loaded here too
@@ -265,23 +261,18 @@ class Pipeline:
         layers: frozenset[Layer],
         triage: bool = True,
         look: Look | None = None,
+        earlier: Sequence[Interaction] = (),
     ) -> tuple[Decision, Candidate | None]:
         """`triage`: whether to stop where the query looks fine; without it nothing is remembered, as no request is
-        decided so. `look`: as of `decide`."""
+        decided so. `look`, `earlier`: as of `decide`."""
         if not clock.fits("rank", "query"):  # which may be all that is needed
             return self._pass(Reason.OUT_OF_TIME, clock), None
         with clock.stage("personal"):
             state = self._state(request.user_id, clock, look)
-        recent = before(state.recent, request) if state else ()
+        latest = state.recent if state else ()
+        recent = before(merge_turns(latest, earlier) if earlier else latest, request)
 
         taught_by = state.preferences if state and Layer.PERSONAL in layers else NOTHING_TAUGHT
-
-        def said(decision: Decision) -> Decision:
-            if state and not decision.is_rewrite and (helpful := suggestion(taught_by, opening.x)):
-                decision = replace(decision, suggestion=helpful)
-            if triage:
-                self._remember(decision, request, state, recent, layers)
-            return decision
 
         own = state.layer if state and Layer.PERSONAL in layers else None
         knowledge = self._bundle.knowledge
@@ -289,19 +280,35 @@ class Pipeline:
             opening = open_request(request, recent, own, knowledge, Layer.GLOBAL in layers)
             if opening is None:
                 return self._pass(Reason.EMPTY_QUERY, clock), None
+            alone = opening.x
+
+            def said(decision: Decision) -> Decision:
+                if state and not decision.is_rewrite and (helpful := suggestion(taught_by, alone)):
+                    decision = replace(decision, suggestion=helpful)
+                if triage and not explain:
+                    self._remember(decision, request, state, recent, layers)
+                return decision
+
             taught = taught_rewrites(taught_by, opening.x, knowledge.fragments)
             meant = taught[0] if taught and taught[0].exact else None
             if meant and not explain:
                 return said(as_decision(meant, self.bundle_version, clock)), Candidate(meant.text, taught=meant)
             opening = replace(opening, taught=taught)
+            harm = self.experience.now.judging(opening.x.query, state.experience if state else {})
+            # Where the user should be known and is not, nobody can say that nothing speaks against it.
+            by_lookup = triage and not taught and (state is not None or Layer.PERSONAL not in layers)
+            ahead = look_up(opening.x, self._bundle.lookup, harm, request.interaction_id) if by_lookup else None
+            if ahead and not explain:
+                return said(ahead.decision(self.bundle_version, clock)), ahead.candidate
             of_query = query_features(opening.x)
             foretold = self._bundle.triage.win(of_query)
-        looks_fine = triage and not taught and foretold < self._bundle.triage.threshold
+        looks_fine = triage and not taught and not ahead and foretold < self._bundle.triage.threshold
         if looks_fine and not explain:
             return said(self._pass(Reason.QUERY_LOOKS_FINE, clock, foretold)), None
         if not clock.fits("rank", *_TO_RANK):
             return self._pass(Reason.OUT_OF_TIME, clock), None
-        x = find_candidates(opening, knowledge, clock)
+        unranked: list[Candidate] = []
+        x = find_candidates(opening, knowledge, clock, unranked if explain else None)
         if len(x.candidates) == 1 and not looks_fine:
             return said(self._pass(Reason.NO_CANDIDATES, clock)), None
         if not clock.fits("rank", "features", "predict"):
@@ -310,16 +317,14 @@ class Pipeline:
             vectors = features(x, of_query)
         with clock.stage("predict"):
             outcome = self._bundle.model.predict(vectors)
-        everybodys, mine = self.experience.now, state.experience if state else {}
-
-        def harm(candidate: Candidate, foretold: Foretold) -> float:
-            return everybodys.harm(x.query, candidate.text, mine, foretold)
-
-        explained = explanation(x, vectors, outcome, self._bundle.model, self._policy, harm) if explain else ()
+        grounds = (x, vectors, outcome, self._bundle.model, self._policy, harm, unranked) if explain else None
+        explained = explanation(*grounds) if grounds else ()
         if looks_fine:
             return replace(self._pass(Reason.QUERY_LOOKS_FINE, clock, foretold), candidates=explained), None
         if meant:
             return as_decision(meant, self.bundle_version, clock, explained), Candidate(meant.text, taught=meant)
+        if ahead:
+            return ahead.decision(self.bundle_version, clock, explained), ahead.candidate
         choice = choose(x.candidates, outcome, self._policy, harm, request.interaction_id)
         assert choice.verdict.best is not None
         decision = answer(x, choice, self._policy, clock, explained, self.bundle_version)
@@ -384,11 +389,7 @@ class Pipeline:
             self._loading.discard(user_id)
 
     def _pass(self, reason: Reason, clock: StageClock, win: float = 0.0) -> Decision:
+        skipped = tuple(clock.skipped)
         return Decision(
-            None,
-            reason,
-            win=win,
-            bundle_version=self.bundle_version,
-            stage_us=clock.stage_us,
-            skipped=tuple(clock.skipped),
+            None, reason, win=win, bundle_version=self.bundle_version, stage_us=clock.stage_us, skipped=skipped
         )

@@ -8,8 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 _LINE_EVERY_S = 10.0
 
@@ -32,7 +42,9 @@ class Progress:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
+                _Rate(),
                 TimeElapsedColumn(),
+                TimeRemainingColumn(),
             )
             with Bars(*columns, console=self._console) as bars:
                 task = bars.add_task(name, total=total)
@@ -50,8 +62,22 @@ class Progress:
             done += n
             if time.monotonic() - said > _LINE_EVERY_S:
                 said = time.monotonic()
-                print(f"{name}: {done}{f' of {total}' if total else ''}", file=sys.stderr, flush=True)
+                print(f"{name}: {_how_far(done, total, said - start)}", file=sys.stderr, flush=True)
 
         print(f"{name} ...", file=sys.stderr, flush=True)
         yield step
         print(f"{name}: done in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+
+
+class _Rate(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.4g}/s" if task.speed else "")
+
+
+def _how_far(done: int, total: int | None, seconds: float) -> str:
+    """Steps done, steps a second, and how long the rest will take at that."""
+    rate = done / seconds if seconds > 0 else 0.0
+    said = f"{done}{f' of {total}' if total else ''}, {rate:.4g}/s"
+    return f"{said}, {(total - done) / rate:.0f} s left" if total and rate else said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from rewrite_service.bundle import encoder_of, open_bundle
 from rewrite_service.decision import Decision, Layer
 from rewrite_service.pipeline import Pipeline
 from rewrite_service.store.embedded import EmbeddedStore
+from rewrite_service.whole_file import written_whole
 
 _CACHE_BYTES = 1 << 30
 
@@ -70,7 +70,8 @@ def replay(
     layers: frozenset[Layer],
     progress: Callable[[int], None] = lambda n: None,
 ) -> ReplayCounts:
-    """Writes a line for every request. `out` is replaced when all is done. Raises LogError, BundleError, StoreError."""
+    """Writes a line for every request. `out`, gzip by name, is replaced when all is done. Raises LogError, BundleError,
+    StoreError."""
     if out.is_dir():
         raise LogError(f"{out}: is a directory; name a file for the decisions")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -84,12 +85,11 @@ def replay(
     history = read_log(history_files) if history_files else None
     faiss.omp_set_num_threads(1)
     opened = open_bundle(bundle, encoder_of(bundle), _CACHE_BYTES)
-    draft = out.with_name(f".{out.name}.draft")
     rewrites = 0
     with tempfile.TemporaryDirectory(prefix="query-rewrite-replay-") as state:
         pipeline = Pipeline(opened, EmbeddedStore(Path(state)), _CACHE_BYTES)
         try:
-            with draft.open("wb") as file:
+            with written_whole(out) as file:
                 for event in in_time(requests, history.turns if history else []):
                     if isinstance(event, list):
                         pipeline.record(event)
@@ -98,9 +98,7 @@ def replay(
                         rewrites += decision.is_rewrite
                         file.write(orjson.dumps(to_line(event, decision), option=orjson.OPT_APPEND_NEWLINE))
                         progress(1)
-            os.replace(draft, out)
         finally:
-            draft.unlink(missing_ok=True)
             pipeline.close()
-    turns, malformed = (len(history.turns), len(history.malformed)) if history else (0, 0)
-    return ReplayCounts(len(requests), rewrites, turns, malformed)
+    told, set_aside = (len(history.turns), len(history.malformed)) if history else (0, 0)
+    return ReplayCounts(len(requests), rewrites, told, set_aside)

@@ -45,28 +45,33 @@ class Settings(BaseSettings):
     """Server processes on the port, one for each core to use; requests are dealt out among them by connection."""
 
     tls_cert: Path | None = None
-    """The server's certificate chain, PEM; with `tls_key` it serves with TLS and nothing else. Read anew on change."""
+    """File with the server's certificate chain, PEM. With it and `tls_key` the server speaks TLS and nothing else.
+    Read anew when it changes."""
 
     tls_key: Path | None = None
-    """The certificate's private key, PEM, without a password."""
+    """File with the certificate's private key, PEM, without a password."""
 
     tls_client_ca: Path | None = None
-    """Authorities, PEM: only clients with a certificate that one of them signed can connect (mutual TLS)."""
+    """File with authorities, PEM: only clients with a certificate that one of them signed can connect (mutual
+    TLS)."""
 
     tokens_file: Path | None = None
-    """Who may call (`query-rewrite token new`); none: whoever can connect. Read anew on change."""
+    """File that says who may call, made by `query-rewrite token new`; not given: whoever can connect. Read anew
+    when it changes."""
 
     allow_insecure: bool = False
-    """Whether to serve beyond loopback without TLS, or to callers who show neither token nor certificate."""
+    """Serve beyond loopback without TLS, or to callers who show neither token nor certificate. For containers
+    behind a proxy or in a network of their own that sees to this."""
 
     state_dir: Path = Path("var/state")
-    """Folder of the embedded store, made where there is none, readable by its owner only."""
+    """Folder of the embedded store, made where there is none, readable by its owner only. Not on a network file
+    system that several machines share."""
 
     bundle_watch_s: float = Field(5.0, ge=0, le=86_400)
     """How often to look for another bundle in the place of the one that is served, in seconds; 0: never."""
 
     admin_port: int | None = Field(None, ge=0, le=65535)
-    """Port for AdminService; none: it is off; 0 takes a free one and logs which."""
+    """Port for AdminService; not given: it is off; 0 takes a free one and logs which."""
 
     admin_host: str = Field("127.0.0.1", min_length=1)
     """Address for AdminService. Beyond loopback TLS and `tokens_file` are needed, whatever `allow_insecure` says."""
@@ -75,16 +80,18 @@ class Settings(BaseSettings):
     """Where turns and preferences are kept: in `state_dir`, for one machine, or in a Redis, for several."""
 
     redis_url: SecretStr | None = None
-    """Address of the Redis, such as `rediss://user:password@host:6379/0`; `redis://` has no TLS, `unix://` is local."""
+    """Address of the Redis, such as `rediss://user:password@host:6379/0`; `redis://` has no TLS, `unix://` is
+    local. Needed with `store` redis. No message and no log line quotes it."""
 
     redis_cluster: bool = False
     """Whether the Redis is a cluster; `redis_url` then names any of its nodes."""
 
     redis_read_timeout_ms: int = Field(10, ge=1, le=60_000)
-    """How long a Rewrite waits for Redis, in milliseconds; then it goes without what is personal."""
+    """How long a `Rewrite` waits for Redis, in milliseconds; then it goes without what is personal. With TLS at
+    least `redis_connect_timeout_ms`, since the handshake falls under it."""
 
     redis_write_timeout_ms: int = Field(1000, ge=1, le=60_000)
-    """How long a Record waits for Redis, in milliseconds; then it is refused with UNAVAILABLE."""
+    """How long a `Record` waits for Redis, in milliseconds; then it is refused with UNAVAILABLE."""
 
     redis_connect_timeout_ms: int = Field(50, ge=1, le=60_000)
     """How long a new connection to Redis may take, TLS included, in milliseconds."""
@@ -93,34 +100,38 @@ class Settings(BaseSettings):
     """Days after a user's last write until Redis drops what it has of the user."""
 
     threshold: float | None = Field(None, ge=0, le=1)
-    """Least probability that a rewrite helps rather than harms; none: the bundle's. `evaluate --report` advises."""
+    """Least probability that a rewrite helps rather than harms; not given: the bundle's own. `evaluate --report`
+    advises on it."""
 
     least_win: float | None = Field(None, ge=0, le=1)
-    """Least probability that a rewrite helps at all; none: the bundle's own. Lower means more needless rewrites."""
+    """Least probability that a rewrite helps at all; not given: the bundle's own. Lower means more needless
+    rewrites."""
 
     holdout_share: float = Field(0.0, ge=0, le=1)
-    """Share of users who get no rewrites, so that the difference can be measured; drawn by a hash of the user's id."""
+    """Share of users who get no rewrites, so that the difference can be measured."""
 
     holdout_salt: str = "holdout"
-    """Goes into that hash: another one draws others. Users are the same on all servers with the same salt."""
+    """Goes into the hash that draws them: another one draws others. The same on all servers."""
 
     experience_every_s: float = Field(5.0, ge=0, le=3600)
     """Seconds between looks at what came of rewrites, for everybody; 0: a user's own experience alone counts."""
 
     default_deadline_ms: int = Field(20, ge=1, le=60_000)
-    """Time for a Rewrite whose client gave no deadline, in milliseconds; a client's own deadline goes before."""
+    """Time for a `Rewrite` whose client gave no deadline, in milliseconds; a client's own deadline goes before."""
 
     explain_deadline_ms: int = Field(1000, ge=1, le=60_000)
-    """The same for an Explain."""
+    """The same for an `Explain`."""
 
     max_in_flight: int = Field(64, ge=1, le=100_000)
-    """Rewrite and Explain requests under way at the same time; more are refused with RESOURCE_EXHAUSTED."""
+    """`Rewrite` and `Explain` requests under way at the same time; more are refused with RESOURCE_EXHAUSTED. A bound
+    on memory; waiting is bounded in time."""
 
     max_wait_ms: int = Field(500, ge=1, le=60_000)
-    """Longest expected wait behind others of a Rewrite or Explain, however patient its client; beyond it is refused."""
+    """Longest expected wait behind others of a `Rewrite` or `Explain`, in milliseconds, however patient its client
+    is; beyond it, it is refused with RESOURCE_EXHAUSTED."""
 
     max_records_in_flight: int = Field(64, ge=1, le=100_000)
-    """The same for Record, counted apart so that a slow disk never holds up rewrites."""
+    """The same for `Record`, counted apart so that a slow disk never holds up rewrites."""
 
     max_message_bytes: int = Field(MIB, ge=64 * 1024, le=64 * MIB)
     """Largest message taken, in bytes; larger ones are refused with RESOURCE_EXHAUSTED."""
@@ -129,10 +140,10 @@ class Settings(BaseSettings):
     """Largest metadata of a call, in bytes; larger ones are refused with RESOURCE_EXHAUSTED."""
 
     max_connections: int = Field(1000, ge=1, le=1_000_000)
-    """Connections open at the same time, health checks among them; more are closed at once."""
+    """Connections open at the same time, those of health checks among them; more are closed at once."""
 
     max_streams_per_connection: int = Field(1000, ge=1, le=100_000)
-    """Calls under way on one connection; clients hold back more until one has ended."""
+    """Calls under way on one connection; its client holds back more until one has ended."""
 
     max_query_chars: int = Field(MAX_CHARS, ge=1, le=MAX_CHARS)
     """Longest query, alternative or rewrite taken, in characters; longer ones are refused with INVALID_ARGUMENT."""
@@ -158,17 +169,28 @@ class Settings(BaseSettings):
     encoder_threads: int = Field(1, ge=1, le=64)
     """Threads of the text encoder for one request; more only where cores would be idle."""
 
+    http_port: int | None = Field(None, ge=0, le=65535)
+    """Port for JSON over HTTP, on `host`, with the same TLS, tokens and limits; not given: it is off; 0 takes a free
+    one and logs which."""
+
     metrics_port: int | None = Field(None, ge=0, le=65535)
-    """Port for Prometheus to read metrics from, over HTTP; 0 takes a free one and logs which; none: no metrics."""
+    """Port for Prometheus to read metrics from, over HTTP; 0 takes a free one and logs which; not given: no metrics."""
 
     metrics_host: str = Field("127.0.0.1", min_length=1)
     """Address of the same. Whoever reaches it reads all metrics; they hold no text and no id."""
 
     otlp_endpoint: str | None = Field(None, pattern=r"^https?://[^\s/]+$")
-    """Where to send traces, OTLP over gRPC, such as `http://127.0.0.1:4317`; needs the extra `tracing`; none: none."""
+    """Where to send traces, OTLP over gRPC, such as `http://127.0.0.1:4317`; needs the extra `tracing`; not given:
+    nowhere."""
 
     trace_share: float = Field(0.01, ge=0, le=1)
     """Share of the calls to trace, of those whose caller sends no trace context; else the caller's word counts."""
+
+    console_port: int | None = Field(None, ge=0, le=65535)
+    """Port for the console, a web page for operators; none: it is off; 0 takes a free one and logs which."""
+
+    console_host: str = Field("127.0.0.1", min_length=1)
+    """Address of the same. It needs `tokens_file`; beyond loopback TLS too, whatever `allow_insecure` says."""
 
     drain_seconds: float = Field(10.0, ge=0, le=3600)
     """Time for requests under way to finish after SIGTERM or SIGINT, in seconds; then they are cut."""
@@ -181,6 +203,11 @@ class Settings(BaseSettings):
 
     log_texts: bool = False
     """Whether texts and ids of users may be logged. Off, no log line holds any of them, errors included."""
+
+    @property
+    def counts_calls(self) -> bool:
+        """Whether somebody wants to know what became of calls."""
+        return self.metrics_port is not None or self.console_port is not None
 
     @field_validator("redis_url")
     @classmethod
@@ -231,6 +258,10 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(
             f"admin_host: {settings.admin_host} can be reached by others: set tls_cert, tls_key and tokens_file"
         )
+    if settings.console_port is not None and settings.tokens_file is None:
+        raise SettingsError("console_port: the console knows people by their tokens: set tokens_file")
+    if settings.console_port is not None and not is_loopback(settings.console_host) and settings.tls_cert is None:
+        raise SettingsError(f"console_host: {settings.console_host} can be reached by others: set tls_cert and tls_key")
     if (problem := open_to_others(settings.host, settings)) is not None:
         raise SettingsError(f"host: {problem}")
 

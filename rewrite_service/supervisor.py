@@ -2,31 +2,38 @@
 
 Python runs one thread at a time, so a second core needs a second process. What is big is mapped from files, and so is
 in memory once; what is stored is shared. The supervisor itself serves nothing: it holds the port, starts the workers,
-starts anew those that die, and ends them all when it is told to.
+starts anew those that die, and ends them all when it is told to. It never listens, and a worker does only once it can
+answer: so whoever connects is dealt to one that serves.
 """
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
 import socket
 import time
+from contextlib import ExitStack
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from mining.child_process import end_with
 from rewrite_service.logs import configure_logging
 from rewrite_service.metrics.catalogue import REGISTRY, RESTARTS, WORKERS
 from rewrite_service.metrics.cells import new_cells
 from rewrite_service.metrics.endpoint import open_metrics
-from rewrite_service.server import END_SIGNALS, Exit, serve
+from rewrite_service.muster import Muster, OneOfSeveral
+from rewrite_service.server import END_SIGNALS, Exit, no_console, serve
 from rewrite_service.settings import Settings
+
+if TYPE_CHECKING:
+    from rewrite_service.console.inside import Inside
+    from rewrite_service.console.process import Console
 
 _RESTART_PAUSE_S = 0.5
 _RETRY_PAUSE_S = 5.0
@@ -37,7 +44,6 @@ _CANNOT_SERVE = (Exit.BUNDLE, Exit.ADDRESS, Exit.STORE)
 """What a worker says that has never served, however long it took to find out."""
 _GRACE_S = 5.0
 """Beyond the time for draining, before a worker that does not end is killed."""
-_PR_SET_PDEATHSIG = 1
 
 
 def supervise(bundle: Path, settings: Settings) -> int:
@@ -45,16 +51,24 @@ def supervise(bundle: Path, settings: Settings) -> int:
     workers' own where they end by themselves."""
     configure_logging(settings)
     log = structlog.get_logger().bind()
-    try:
-        holder = hold_port(settings.host, settings.port)
-    except OSError as error:
-        log.error(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; set another with --host and --port"
-        )
-        return Exit.ADDRESS
-    with holder:
-        bound = settings.model_copy(update={"port": holder.getsockname()[1]})
+    with ExitStack() as held:
+        ports: dict[str, int] = {}
+        for setting in ("port", "http_port"):
+            if (port := getattr(settings, setting)) is None:
+                continue
+            try:
+                holder = held.enter_context(hold_port(settings.host, port))
+            except OSError as error:
+                log.error(f"cannot listen on {settings.host}:{port}: {error.strerror}; set another {setting} or host")
+                return Exit.ADDRESS
+            ports[setting] = holder.getsockname()[1]
+        bound = settings.model_copy(update=ports)
         supervisor = _Supervisor(bundle, bound, log)
+        try:
+            supervisor.open_console()
+        except OSError as error:
+            log.error(no_console(settings, error))
+            return Exit.ADDRESS
         if not open_metrics(bound, supervisor.memories):
             return Exit.ADDRESS
         return supervisor.run()
@@ -86,14 +100,23 @@ class _Supervisor:
         self._context = multiprocessing.get_context("spawn")
         # Where each worker counts, whatever becomes of it; the file behind it has no name, so that none is left behind.
         self._counted = [self._context.RawArray("d", REGISTRY.size) for _ in range(settings.workers)]
+        self._muster = Muster(self._context, settings.workers)
         WORKERS.set(settings.workers)
         self._workers: dict[int, tuple[BaseProcess, float]] = {}
         self._replaced: set[int] = set()
         self._stopping = False
+        self._console: Console | None = None
+
+    def open_console(self) -> None:
+        """Opens its port, where settings have one. Raises OSError."""
+        if self._settings.console_port is not None:
+            from rewrite_service.console.process import Console
+
+            self._console = Console(self._bundle.absolute(), self._settings, self._counted)
 
     def run(self) -> int:
-        for number in END_SIGNALS:
-            signal.signal(number, self._stop)
+        for ending in END_SIGNALS:
+            signal.signal(ending, self._stop)
         if self._settings.tokens_file is not None or self._settings.tls_cert is not None:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # workers inherit it, and look at their files every second
         self._log.info("starting workers", workers=self._settings.workers, port=self._settings.port)
@@ -101,6 +124,8 @@ class _Supervisor:
             self._start(number)
         while self._workers and not self._stopping:
             wait([process.sentinel for process, _ in self._workers.values()], timeout=0.2)
+            if self._console is not None and not self._stopping:
+                self._console.tend()
             for number, (process, started) in list(self._workers.items()):
                 if process.exitcode is None or self._stopping:
                     continue
@@ -122,16 +147,17 @@ class _Supervisor:
         return self._end()
 
     @property
-    def memories(self) -> list[memoryview]:
+    def memories(self) -> list[memoryview[float]]:
         """What the workers and this process count, for the metrics."""
         return [REGISTRY.cells, *(new_cells(REGISTRY, counted) for counted in self._counted)]
 
     def _start(self, number: int) -> None:
         # What an operator says goes through files that all workers look at, so one of them is enough to take it.
         settings = self._settings if number == 0 else self._settings.model_copy(update={"admin_port": None})
+        inside = self._console.inside if self._console is not None and number == 0 else None
         process = self._context.Process(
             target=_work,
-            args=(self._bundle, settings, os.getpid(), self._counted[number]),
+            args=(self._bundle, settings, os.getpid(), self._counted[number], self._muster, number, inside),
             name=f"worker-{number}",
         )
         # A worker inherits what is held back, and takes it once it can end as it should: told to stop while it still
@@ -158,6 +184,8 @@ class _Supervisor:
         for process, _ in self._workers.values():
             if process.exitcode is None:
                 process.terminate()
+        if self._console is not None:
+            self._console.stop(_GRACE_S)
         end = time.monotonic() + self._settings.drain_seconds + _GRACE_S
         for number, (process, _) in self._workers.items():
             process.join(max(0.0, end - time.monotonic()))
@@ -166,12 +194,14 @@ class _Supervisor:
                 process.kill()
                 process.join()
         self._log.info("workers stopped")
-        return max((Exit.FAILED if p.exitcode < 0 else p.exitcode for p, _ in self._workers.values()), default=Exit.OK)
+        codes = [process.exitcode for process, _ in self._workers.values()]
+        return max((Exit.FAILED if code is None or code < 0 else code for code in codes), default=Exit.OK)
 
 
-def _work(bundle: Path, settings: Settings, parent: int, counted: Any) -> None:
+def _work(
+    bundle: Path, settings: Settings, parent: int, counted: Any, muster: Muster, number: int, inside: Inside | None
+) -> None:
     # Whatever happens to the supervisor, a kill -9 included, no worker stays behind.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
+    if not end_with(parent, signal.SIGTERM):
         return
-    raise SystemExit(serve(bundle, settings, new_cells(REGISTRY, counted)))
+    raise SystemExit(serve(bundle, settings, OneOfSeveral(new_cells(REGISTRY, counted), muster, number, inside)))

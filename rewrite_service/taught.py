@@ -20,7 +20,7 @@ def taught_rewrites(preferences: Preferences, x: FeatureInput, fragments: Fragme
     said since then, with another meaning: the user has come to mean something else."""
     if not len(preferences):
         return []
-    unfilled = fragments.unfilled(x.query) if x.shared is not None else ()
+    unfilled = fragments.table.unfilled(x.query) if x.shared is not None else ()
     return [made for made in preferences.apply(x.query, unfilled) if not _works_as_said(x, made)]
 
 

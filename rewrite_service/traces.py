@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mining.schema import to_record
 from retriever.interaction import Interaction
@@ -72,7 +72,7 @@ def archive_of(bundle: Path) -> PeopleArchive:
 
 def traces(known: Known, state_dir: Path | None, bundles: Sequence[Path], others: Sequence[Path] = ()) -> list[Trace]:
     """What is left of the user in the store's folder, in bundles and the quarantine files beside them, and in `others`
-    (files, plain or gzip). Raises StoreError, BundleError, OSError."""
+    (files, plain, gzip or Parquet, and work folders of builds). Raises StoreError, BundleError, OSError."""
     found = []
     theirs = known.texts - _of_others(known, state_dir, bundles)
     needles = _Needles(known, theirs)
@@ -94,9 +94,11 @@ def traces(known: Known, state_dir: Path | None, bundles: Sequence[Path], others
         for path in sorted(p for p in [*bundle.rglob("*"), quarantine] if p.is_file() and p.parent.name != "people"):
             if what := needles.found_in(path):
                 found.append(Trace(path, what, "the next build, from logs without the user's lines"))
-    return found + [
-        Trace(path, what, "take the user's lines out of it") for path in others if (what := needles.found_in(path))
-    ]
+    for other in others:
+        inside = sorted(p for p in other.rglob("*") if p.is_file()) if other.is_dir() else [other]
+        remedy = "the next build with it as --work" if other.is_dir() else "take the user's lines out of it"
+        found += [Trace(path, what, remedy) for path in inside if (what := needles.found_in(path))]
+    return found
 
 
 def _of_others(known: Known, state_dir: Path | None, bundles: Sequence[Path]) -> set[str]:
@@ -157,14 +159,12 @@ class _Needles:
 
     def found_in(self, path: Path) -> str:
         """What of it the file holds, in words, a gzipped one as unpacked; "" where nothing."""
-        with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
         names: set[bytes] = set()
         texts: set[bytes] = set()
         keys: set[bytes] = set()
-        with gzip.open(path) if packed else path.open("rb") as file:
+        with path.open("rb") as file:
             before = b""
-            while block := file.read(_BLOCK):
+            for block in _blocks(path, file):
                 block = before + block
                 quoted = set(block.split(b'"')[1:-1])
                 names |= (quoted & self._ids) | {way for way in self._bare_ids if way in block}
@@ -182,6 +182,34 @@ class _Needles:
             found.add(block[at : at + STAMP.size])
             at = block.find(self._user, at)
         return found & self._keys
+
+
+def _blocks(path: Path, file: BinaryIO) -> Iterator[bytes]:
+    """The file's bytes; of what is compressed, those that it holds: a gzipped file's, a Parquet file's texts, each in
+    quotes."""
+    head = file.read(4)
+    file.seek(0)
+    if head == b"PAR1":
+        import pyarrow.parquet  # not needed to serve
+
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+            yield b"".join(b'"%b"\n' % text.encode() for row in batch.to_pylist() for text in _values(row))
+        return
+    with gzip.open(file) if head[:2] == b"\x1f\x8b" else file as stream:
+        while block := stream.read(_BLOCK):
+            yield block
+
+
+def _values(value: object) -> Iterator[str]:
+    """All strings in a row, but for the names of its columns."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _values(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _values(part)
 
 
 def _written(text: str) -> set[bytes]:

@@ -118,6 +118,12 @@ class UserStates:
         with self._lock:
             return list(self._states)[-most:]
 
+    def holds(self, user_id: str, revision: int) -> bool:
+        """Whether the user's state is at hand as of that store revision; counts as no look-up."""
+        with self._lock:
+            state = self._states.get(user_id)
+        return state is not None and state.revision == revision
+
     def look(self, user_id: str) -> Look:
         """What is at hand of the user if it is current, else what the store holds: one question to the store. Raises
         StoreError."""

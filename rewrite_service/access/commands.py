@@ -24,7 +24,7 @@ _File = Annotated[
 def new(
     file: _File,
     name: Annotated[str, typer.Option(help="What the token is called in the file and in log lines.")],
-    scope: Annotated[list[str], typer.Option(help="rewrite, record, explain, forget or admin. Repeatable.")],
+    scope: Annotated[list[str], typer.Option(help="rewrite, record, explain, forget, admin or console. Repeatable.")],
     tenant: Annotated[str, typer.Option(help="Whose users it speaks of; default: those of the default tenant.")] = "",
     rate: Annotated[float | None, typer.Option(help="Requests a second, of each server process.")] = None,
     burst: Annotated[int | None, typer.Option(help="How many of them may come at once; default: one second's.")] = None,
@@ -40,7 +40,7 @@ def new(
     from rewrite_service.access.tokens import add_token, digest_of, entry_of, new_token
 
     token = new_token()
-    given = {"tenant": tenant, "rate": rate, "burst": burst, "calls": calls}
+    given: dict[str, object] = {"tenant": tenant, "rate": rate, "burst": burst, "calls": calls}
     if expires_days is not None:
         given["expires"] = datetime.now(UTC) + timedelta(days=expires_days)
     add_token(file, entry_of({"name": name, "sha256": digest_of(token).hex(), "scopes": scope} | given))

@@ -17,6 +17,7 @@ class Scope(StrEnum):
     EXPLAIN = "explain"
     FORGET = "forget"
     ADMIN = "admin"
+    CONSOLE = "console"
 
 
 METHOD_SCOPES = {
@@ -30,6 +31,8 @@ METHOD_SCOPES = {
     "RemovePreference": Scope.RECORD,
     # Destroys what nobody can bring back, so the token on the assistant's machines need not be able to.
     "ForgetUser": Scope.FORGET,
+    # Shows what somebody said: for people who look into a complaint, and each look is written down.
+    "DescribeUser": Scope.CONSOLE,
 }
 """The scope of each method of RewriteService."""
 

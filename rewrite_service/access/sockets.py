@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _MIN_PING_INTERVAL_MS = 10_000
 _PING_STRIKES = 2
 _KEEPALIVE_MS, _KEEPALIVE_TIMEOUT_MS = 45_000, 15_000
-_HANDSHAKE_MS = 10_000
+HANDSHAKE_MS = 10_000
+"""For a handshake of a new connection; whoever is not done by then is let go."""
 
 
 def server_options(settings: Settings) -> list[tuple[str, Any]]:
@@ -28,7 +29,7 @@ def server_options(settings: Settings) -> list[tuple[str, Any]]:
         ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes),
         ("grpc.max_allowed_incoming_connections", settings.max_connections),
         ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
-        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
         ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
         ("grpc.http2.max_ping_strikes", _PING_STRIKES),
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),

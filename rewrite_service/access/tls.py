@@ -7,7 +7,9 @@ the next one; those that are open keep theirs. TLS is 1.2 or later; gRPC speaks 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import grpc
 
@@ -35,7 +37,7 @@ class Certificates:
         where they do not go together: gRPC would refuse every connection."""
         cert, key = _read(self._cert), _read(self._key)
         ca = None if self._client_ca is None else _read(self._client_ca)
-        self._check(ca)
+        self._context = self._checked(ca)
         self._current = grpc.ssl_server_certificate_configuration([(key, cert)], root_certificates=ca)
 
     def credentials(self) -> grpc.ServerCredentials:
@@ -52,9 +54,15 @@ class Certificates:
             return current
 
         mutual = self._client_ca is not None
-        return grpc.dynamic_ssl_server_credentials(given, fetch, require_client_authentication=mutual)
+        # The stubs do not know that None is an answer; gRPC's documentation does.
+        fetcher = cast("Callable[[], grpc.ServerCertificateConfiguration]", fetch)
+        return grpc.dynamic_ssl_server_credentials(given, fetcher, require_client_authentication=mutual)
 
-    def _check(self, ca: bytes | None) -> None:
+    def ssl_context(self) -> ssl.SSLContext:
+        """For a listening socket that gRPC does not know: each new connection gets what was read last."""
+        return _LatestContext(lambda: self._context)
+
+    def _checked(self, ca: bytes | None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
             # With a password, so that a key that needs one is an error rather than a question on the terminal.
@@ -69,6 +77,27 @@ class Certificates:
                 context.load_verify_locations(cadata=ca.decode("ascii"))
             except (ssl.SSLError, ValueError):
                 raise CertificateError(f"{self._client_ca} cannot be used: it must hold certificates, PEM") from None
+            context.verify_mode = ssl.CERT_REQUIRED
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+
+class _LatestContext(ssl.SSLContext):
+    """Passes each connection on to the context of the moment; whatever else is asked of it says nothing."""
+
+    _latest: Callable[[], ssl.SSLContext]
+
+    def __new__(cls, latest: Callable[[], ssl.SSLContext]) -> _LatestContext:
+        made = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        made._latest = latest
+        return made
+
+    def __init__(self, latest: Callable[[], ssl.SSLContext]) -> None:
+        """All is done in `__new__`."""
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        return self._latest().wrap_bio(*args, **kwargs)
 
 
 def _read(path: Path) -> bytes:

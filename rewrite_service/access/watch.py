@@ -12,11 +12,11 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from rewrite_service.access.door import Access
-from rewrite_service.access.tls import Certificates
 from rewrite_service.access.tokens import read_tokens
 from rewrite_service.errors import RewriteError
 
@@ -64,7 +64,16 @@ def _stamp(path: Path) -> _Stamp:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-async def keep_current(access: Access, certificates: Certificates | None, tokens_file: Path | None) -> None:
+class Renewable(Protocol):
+    """Files that can be read anew, as `access.tls.Certificates`."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]: ...
+
+    def reload(self) -> None: ...
+
+
+async def keep_current(access: Access, certificates: Renewable | None, tokens_file: Path | None) -> None:
     """Takes in what changes of tokens and certificates, within `EVERY_S` or at once on SIGHUP, until cancelled. Where
     there is nothing to watch, SIGHUP keeps what it means to any process."""
     watched: list[Watched] = []

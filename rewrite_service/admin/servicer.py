@@ -17,11 +17,11 @@ from rewrite_service.access.door import Access
 from rewrite_service.access.scopes import Scope
 from rewrite_service.admin import converters
 from rewrite_service.admin.rule_book import RuleBook
+from rewrite_service.call import parse
 from rewrite_service.errors import NotDone
 from rewrite_service.grpc_errors import to_status
 from rewrite_service.logs import error_fields
 from rewrite_service.pb import admin_pb2 as pb
-from rewrite_service.servicer import parse
 from rewrite_service.settings import Settings
 from rewrite_service.swap.control import BundleControl
 
@@ -56,8 +56,8 @@ class AdminServicer:
         handlers = {name: self._handler(name, kind, answer) for name, (kind, answer) in methods.items()}
         return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
 
-    def _handler(self, method: str, kind: type[Message], answer: Answer) -> grpc.RpcMethodHandler:
-        async def handle(raw: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    def _handler(self, method: str, kind: type[Message], answer: Answer) -> grpc.RpcMethodHandler[Any, Any]:
+        async def handle(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
             remaining = context.time_remaining()
             deadline = time.monotonic() + (_DEFAULT_S if remaining is None else max(0.0, remaining - _WAY_BACK_S))
             begun = time.monotonic()

@@ -23,6 +23,7 @@ from rewrite_service.metrics.catalogue import (
 _WEIGHED = frozenset(
     {
         Reason.CONFIDENT,
+        Reason.KNOWN_REWRITE,
         Reason.LEAVE_IS_BETTER,
         Reason.BELOW_THRESHOLD,
         Reason.BELOW_MARGIN,
@@ -52,7 +53,7 @@ def count_call(method: str, code: str, us: int, decision: Decision | None, error
         STORE_ERRORS.inc("write")
 
 
-def _count_decision(cells: memoryview, decision: Decision) -> None:
+def _count_decision(cells: memoryview[float], decision: Decision) -> None:
     layer = NO_LAYER if decision.layer is None else decision.layer.value
     cells[DECISIONS.at(layer, decision.reason.value)] += 1.0
     if decision.reason in _WEIGHED:

@@ -33,16 +33,16 @@ class Registry:
         self.size = 0
         """Cells needed in all."""
         self.lock = threading.Lock()
-        self._cells: memoryview | None = None
+        self._cells: memoryview[float] | None = None
 
     @property
-    def cells(self) -> memoryview:
+    def cells(self) -> memoryview[float]:
         """float64, writable; this process's own where none was given."""
         if self._cells is None:
             self._cells = new_cells(self)
         return self._cells
 
-    def use(self, cells: memoryview) -> None:
+    def use(self, cells: memoryview[float]) -> None:
         """Counts in `cells` from now on, on top of what is there; gauges and texts in it begin anew. Raises ValueError
         where it has another size than this process's metrics need."""
         if len(cells) != self.size or cells.format != "d":
@@ -50,7 +50,7 @@ class Registry:
         self._cells = cells
         self.forget_state(cells)
 
-    def forget_state(self, cells: memoryview) -> None:
+    def forget_state(self, cells: memoryview[float]) -> None:
         """Sets all that is a state and no count to nothing in `cells`: whose state it was is gone."""
         for metric in self.metrics:
             if isinstance(metric, Gauge | Text):
@@ -68,7 +68,7 @@ class Registry:
         return start
 
 
-def new_cells(registry: Registry, memory: Any = None) -> memoryview:
+def new_cells(registry: Registry, memory: Any = None) -> memoryview[float]:
     """Cells for `registry`, all nothing. `memory`: a writable buffer of `CELL_BYTES` times `registry.size`, such as a
     `multiprocessing.RawArray`; None: this process's own."""
     return memoryview(bytearray(CELL_BYTES * registry.size) if memory is None else memory).cast("B").cast("d")
@@ -158,7 +158,7 @@ class Histogram(Metric):
         with self._registry.lock:
             self.add(self._registry.cells, at, value)
 
-    def add(self, cells: memoryview, at: int, value: float) -> None:
+    def add(self, cells: memoryview[float], at: int, value: float) -> None:
         """As `observe`, for whoever holds the registry's lock and knows the place."""
         cells[at + bisect_left(self.bounds, value)] += 1.0
         cells[at + self.width - 1] += value
@@ -183,7 +183,7 @@ class Text(Metric):
         cells[1:].cast("B")[: len(raw)] = raw
         cells[0] = float(len(raw))
 
-    def read(self, cells: memoryview) -> str:
+    def read(self, cells: memoryview[float]) -> str:
         """What was set; empty where nothing was, or it is being set this moment."""
         mine = cells[self.start : self.start + _TEXT_CELLS]
         length = int(mine[0])

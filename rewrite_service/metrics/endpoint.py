@@ -30,7 +30,7 @@ _log = structlog.get_logger()
 class CellsCollector(Collector):
     """All metrics of `registry`, summed over `memories`: the cells of each process that counts."""
 
-    def __init__(self, registry: Registry, memories: Sequence[memoryview]) -> None:
+    def __init__(self, registry: Registry, memories: Sequence[memoryview[float]]) -> None:
         self._registry, self._memories = registry, memories
 
     def collect(self) -> Iterator[Family]:
@@ -39,7 +39,7 @@ class CellsCollector(Collector):
             time.sleep(_GIVE_WAY_S)  # each takes less than a millisecond of Python: whoever waits to run goes before
 
 
-def open_metrics(settings: Settings, memories: Sequence[memoryview]) -> bool:
+def open_metrics(settings: Settings, memories: Sequence[memoryview[float]]) -> bool:
     """Tells the service's metrics, of all `memories` together, over HTTP until the process ends, if the settings have a
     port for them. False where that cannot be listened on; the log says why."""
     if settings.metrics_port is None:
@@ -57,7 +57,7 @@ def open_metrics(settings: Settings, memories: Sequence[memoryview]) -> bool:
     return True
 
 
-def _family(metric: Metric, memories: Sequence[memoryview]) -> Family:
+def _family(metric: Metric, memories: Sequence[memoryview[float]]) -> Family:
     if isinstance(metric, Text):
         return _info(metric, memories)
     if isinstance(metric, Histogram):
@@ -70,7 +70,7 @@ def _family(metric: Metric, memories: Sequence[memoryview]) -> Family:
     return family
 
 
-def _histogram(metric: Histogram, memories: Sequence[memoryview]) -> Family:
+def _histogram(metric: Histogram, memories: Sequence[memoryview[float]]) -> Family:
     family = HistogramMetricFamily(metric.name, metric.help, labels=metric.label_names)
     bounds = [repr(bound / metric.per) for bound in metric.bounds] + ["+Inf"]
     for key in metric.keys:
@@ -80,7 +80,7 @@ def _histogram(metric: Histogram, memories: Sequence[memoryview]) -> Family:
     return family
 
 
-def _info(metric: Text, memories: Sequence[memoryview]) -> Family:
+def _info(metric: Text, memories: Sequence[memoryview[float]]) -> Family:
     """As a gauge of how many processes say so, of the usual name for such a metric."""
     family = GaugeMetricFamily(f"{metric.name}_info", metric.help, labels=metric.label_names)
     for value, count in Tally(filter(None, (metric.read(cells) for cells in memories))).items():

@@ -1,4 +1,5 @@
-"""Makes the modules of this package from the contract: `python -m rewrite_service.pb.generate`.
+"""Makes the modules of this package, and the OpenAPI document of the HTTP door, from the contract:
+`python -m rewrite_service.pb.generate`.
 
 Needs grpcio-tools, which comes with the test extra; serving does not. The tests compare the result with what is
 checked in, so a changed contract cannot be forgotten here.
@@ -13,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 PACKAGE_DIR = Path(__file__).resolve().parent
+OPENAPI = PACKAGE_DIR.parent / "http_door" / "openapi.json"
 PROTO_ROOT = PACKAGE_DIR.parent.parent / "proto"
 PROTOS = ("rewrite/v1/rewrite.proto", "rewrite/v1/admin.proto")
 _ENDINGS = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py")
@@ -46,6 +48,17 @@ def generate(target: Path) -> list[Path]:
     return written
 
 
+def openapi() -> str:
+    """The OpenAPI document of the HTTP door."""
+    from rewrite_service.http_door.openapi import openapi_document
+
+    with tempfile.TemporaryDirectory() as scratch:
+        described = Path(scratch, "set")
+        protoc(f"--descriptor_set_out={described}", "--include_source_info")
+        return openapi_document(described.read_bytes(), "1")
+
+
 if __name__ == "__main__":
+    OPENAPI.write_text(openapi(), encoding="utf-8")
     for made in generate(PACKAGE_DIR):
         print(made.name, file=sys.stderr)

@@ -54,6 +54,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_TAUGHT: _ClassVar[Reason]
     REASON_HOLD_OUT: _ClassVar[Reason]
     REASON_RETIRED: _ClassVar[Reason]
+    REASON_KNOWN_REWRITE: _ClassVar[Reason]
     REASON_BLOCKED: _ClassVar[Reason]
     REASON_PINNED: _ClassVar[Reason]
 
@@ -93,6 +94,7 @@ REASON_QUERY_LOOKS_FINE: Reason
 REASON_TAUGHT: Reason
 REASON_HOLD_OUT: Reason
 REASON_RETIRED: Reason
+REASON_KNOWN_REWRITE: Reason
 REASON_BLOCKED: Reason
 REASON_PINNED: Reason
 PREFERENCE_KIND_UNSPECIFIED: PreferenceKind
@@ -272,10 +274,14 @@ class RecordResponse(_message.Message):
     def __init__(self, new_interactions: _Optional[int] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("request",)
+    __slots__ = ("request", "earlier", "with_caches")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
+    EARLIER_FIELD_NUMBER: _ClassVar[int]
+    WITH_CACHES_FIELD_NUMBER: _ClassVar[int]
     request: RewriteRequest
-    def __init__(self, request: _Optional[_Union[RewriteRequest, _Mapping]] = ...) -> None: ...
+    earlier: _containers.RepeatedCompositeFieldContainer[Interaction]
+    with_caches: bool
+    def __init__(self, request: _Optional[_Union[RewriteRequest, _Mapping]] = ..., earlier: _Optional[_Iterable[_Union[Interaction, _Mapping]]] = ..., with_caches: _Optional[bool] = ...) -> None: ...
 
 class FeatureContribution(_message.Message):
     __slots__ = ("name", "value", "contribution")
@@ -305,13 +311,25 @@ class Candidate(_message.Message):
     retired: bool
     def __init__(self, text: _Optional[str] = ..., layer: _Optional[_Union[Layer, str]] = ..., sources: _Optional[_Iterable[str]] = ..., probability: _Optional[float] = ..., features: _Optional[_Iterable[_Union[FeatureContribution, _Mapping]]] = ..., harm: _Optional[float] = ..., retired: _Optional[bool] = ...) -> None: ...
 
+class CacheLook(_message.Message):
+    __slots__ = ("cache", "hit")
+    CACHE_FIELD_NUMBER: _ClassVar[int]
+    HIT_FIELD_NUMBER: _ClassVar[int]
+    cache: str
+    hit: bool
+    def __init__(self, cache: _Optional[str] = ..., hit: _Optional[bool] = ...) -> None: ...
+
 class ExplainResponse(_message.Message):
-    __slots__ = ("response", "candidates")
+    __slots__ = ("response", "candidates", "left_out", "caches")
     RESPONSE_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    CACHES_FIELD_NUMBER: _ClassVar[int]
     response: RewriteResponse
     candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
-    def __init__(self, response: _Optional[_Union[RewriteResponse, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ...) -> None: ...
+    left_out: _containers.RepeatedCompositeFieldContainer[Candidate]
+    caches: _containers.RepeatedCompositeFieldContainer[CacheLook]
+    def __init__(self, response: _Optional[_Union[RewriteResponse, _Mapping]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., left_out: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., caches: _Optional[_Iterable[_Union[CacheLook, _Mapping]]] = ...) -> None: ...
 
 class Preference(_message.Message):
     __slots__ = ("id", "kind", "subject", "value", "text", "taught_ms")
@@ -376,6 +394,58 @@ class RemovePreferenceResponse(_message.Message):
     REMOVED_FIELD_NUMBER: _ClassVar[int]
     removed: bool
     def __init__(self, removed: _Optional[bool] = ...) -> None: ...
+
+class DescribeUserRequest(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    def __init__(self, user_id: _Optional[str] = ...) -> None: ...
+
+class OwnText(_message.Message):
+    __slots__ = ("text", "attempts", "successes", "last_success_ms")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    SUCCESSES_FIELD_NUMBER: _ClassVar[int]
+    LAST_SUCCESS_MS_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    attempts: float
+    successes: float
+    last_success_ms: int
+    def __init__(self, text: _Optional[str] = ..., attempts: _Optional[float] = ..., successes: _Optional[float] = ..., last_success_ms: _Optional[int] = ...) -> None: ...
+
+class ServedRewrite(_message.Message):
+    __slots__ = ("heard", "rewrite", "turns", "harm", "retired")
+    HEARD_FIELD_NUMBER: _ClassVar[int]
+    REWRITE_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    HARM_FIELD_NUMBER: _ClassVar[int]
+    RETIRED_FIELD_NUMBER: _ClassVar[int]
+    heard: str
+    rewrite: str
+    turns: int
+    harm: float
+    retired: bool
+    def __init__(self, heard: _Optional[str] = ..., rewrite: _Optional[str] = ..., turns: _Optional[int] = ..., harm: _Optional[float] = ..., retired: _Optional[bool] = ...) -> None: ...
+
+class DescribeUserResponse(_message.Message):
+    __slots__ = ("turns", "bundle_turns", "texts_in_all", "texts", "preferences", "rewrites", "first_ms", "last_ms")
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_TURNS_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_IN_ALL_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    PREFERENCES_FIELD_NUMBER: _ClassVar[int]
+    REWRITES_FIELD_NUMBER: _ClassVar[int]
+    FIRST_MS_FIELD_NUMBER: _ClassVar[int]
+    LAST_MS_FIELD_NUMBER: _ClassVar[int]
+    turns: int
+    bundle_turns: int
+    texts_in_all: int
+    texts: _containers.RepeatedCompositeFieldContainer[OwnText]
+    preferences: _containers.RepeatedCompositeFieldContainer[Preference]
+    rewrites: _containers.RepeatedCompositeFieldContainer[ServedRewrite]
+    first_ms: int
+    last_ms: int
+    def __init__(self, turns: _Optional[int] = ..., bundle_turns: _Optional[int] = ..., texts_in_all: _Optional[int] = ..., texts: _Optional[_Iterable[_Union[OwnText, _Mapping]]] = ..., preferences: _Optional[_Iterable[_Union[Preference, _Mapping]]] = ..., rewrites: _Optional[_Iterable[_Union[ServedRewrite, _Mapping]]] = ..., first_ms: _Optional[int] = ..., last_ms: _Optional[int] = ...) -> None: ...
 
 class ForgetUserRequest(_message.Message):
     __slots__ = ("user_id",)

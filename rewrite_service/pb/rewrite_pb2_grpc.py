@@ -65,6 +65,11 @@ class RewriteServiceStub:
                 request_serializer=rewrite_dot_v1_dot_rewrite__pb2.RemovePreferenceRequest.SerializeToString,
                 response_deserializer=rewrite_dot_v1_dot_rewrite__pb2.RemovePreferenceResponse.FromString,
                 _registered_method=True)
+        self.DescribeUser = channel.unary_unary(
+                '/rewrite.v1.RewriteService/DescribeUser',
+                request_serializer=rewrite_dot_v1_dot_rewrite__pb2.DescribeUserRequest.SerializeToString,
+                response_deserializer=rewrite_dot_v1_dot_rewrite__pb2.DescribeUserResponse.FromString,
+                _registered_method=True)
         self.ForgetUser = channel.unary_unary(
                 '/rewrite.v1.RewriteService/ForgetUser',
                 request_serializer=rewrite_dot_v1_dot_rewrite__pb2.ForgetUserRequest.SerializeToString,
@@ -125,6 +130,14 @@ class RewriteServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeUser(self, request, context):
+        """What is remembered of a user, for operators who look into why somebody is answered as they are. Every call leaves a
+        line in the server's log that says which token asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ForgetUser(self, request, context):
         """Removes all that is held of a user: turns, rewrites, preferences, whatever is remembered in memory. A bundle's own
         turns of the user are served no longer, and the next build leaves them out. Durable once acknowledged; safe to
@@ -166,6 +179,11 @@ def add_RewriteServiceServicer_to_server(servicer, server):
                     servicer.RemovePreference,
                     request_deserializer=rewrite_dot_v1_dot_rewrite__pb2.RemovePreferenceRequest.FromString,
                     response_serializer=rewrite_dot_v1_dot_rewrite__pb2.RemovePreferenceResponse.SerializeToString,
+            ),
+            'DescribeUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeUser,
+                    request_deserializer=rewrite_dot_v1_dot_rewrite__pb2.DescribeUserRequest.FromString,
+                    response_serializer=rewrite_dot_v1_dot_rewrite__pb2.DescribeUserResponse.SerializeToString,
             ),
             'ForgetUser': grpc.unary_unary_rpc_method_handler(
                     servicer.ForgetUser,
@@ -336,6 +354,33 @@ class RewriteService:
             '/rewrite.v1.RewriteService/RemovePreference',
             rewrite_dot_v1_dot_rewrite__pb2.RemovePreferenceRequest.SerializeToString,
             rewrite_dot_v1_dot_rewrite__pb2.RemovePreferenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rewrite.v1.RewriteService/DescribeUser',
+            rewrite_dot_v1_dot_rewrite__pb2.DescribeUserRequest.SerializeToString,
+            rewrite_dot_v1_dot_rewrite__pb2.DescribeUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

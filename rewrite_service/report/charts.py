@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -13,7 +14,13 @@ from matplotlib.figure import Figure
 from rewrite_service.evaluation import Case
 
 # Words stay text, so that they can be searched and read aloud; ids are the same in every run.
-_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "query-rewrite", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "query-rewrite",
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+}
 BINS = 10
 
 

@@ -6,8 +6,6 @@ It holds texts of users (the worst harms), so it is as private as the log it was
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,6 +18,7 @@ from ranker.feature_names import CANDIDATE_FEATURES, QUERY_FEATURES
 from rewrite_service.decision import ScoredCandidate
 from rewrite_service.evaluation import Case, Evaluation, accepted, intervals, policy_for, summary
 from rewrite_service.report import charts
+from rewrite_service.whole_file import written_whole
 
 NAME = "index.html"
 WISHES = (5, 8, 10, 12, 15, 20, 30)
@@ -92,7 +91,10 @@ def render(evaluation: Evaluation, logs: Sequence[str]) -> str:
     environment = Environment(
         loader=PackageLoader("rewrite_service.report", "."), autoescape=True, undefined=StrictUndefined
     )
-    day = lambda ms: f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d}"  # noqa: E731
+
+    def day(ms: int) -> str:
+        return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d}"
+
     return environment.get_template("page.html").render(
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         logs=logs,
@@ -122,12 +124,6 @@ def write_report(evaluation: Evaluation, directory: Path, logs: Sequence[str]) -
     """Writes `directory`/index.html, readable by its owner only, in one step; returns its path. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
     page = directory / NAME
-    handle, draft = tempfile.mkstemp(prefix=f".{NAME}.", dir=directory)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.write(render(evaluation, logs))
-        os.replace(draft, page)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with written_whole(page) as file:
+        file.write(render(evaluation, logs).encode("utf-8", "replace"))
     return page

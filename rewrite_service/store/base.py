@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
 from retriever.interaction import Feedback, Interaction
+from retriever.interaction import TurnFeedback as TurnFeedback
 from retriever.preference import Preference
 
 if TYPE_CHECKING:
@@ -39,19 +40,6 @@ def id_hash(text: str) -> bytes:
 def user_key(user_id: str) -> bytes:
     """`id_hash` of a user's id: what a store finds a user by, and all that a tombstone tells of one."""
     return id_hash(user_id)
-
-
-@dataclass(frozen=True, slots=True)
-class TurnFeedback:
-    """Feedback on a turn that came after the turn itself.
-
-    `rewritten_query`: the rewrite the turn was served with; None where it was served as heard, or not known.
-    """
-
-    user_id: str
-    interaction_id: str
-    feedback: Feedback
-    rewritten_query: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

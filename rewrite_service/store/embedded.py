@@ -147,7 +147,9 @@ class EmbeddedStore:
         return self._files.read(work)
 
     def user(self, user_id: str) -> UserRecord:
-        return self.fetch(user_id).record()
+        held = self.fetch(user_id)
+        assert held is not None  # only a revision that is given can be the user's still
+        return held.record()
 
     def revision(self, user_id: str) -> int:
         user = user_key(user_id)

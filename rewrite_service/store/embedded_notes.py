@@ -51,7 +51,8 @@ class EmbeddedNotes:
         ending = space.encode()
 
         def work(transaction: lmdb.Transaction) -> dict[bytes, bytes]:
-            rows, found = transaction.cursor(db=self._rows).iternext(), {}
+            rows = transaction.cursor(db=self._rows).iternext()
+            found: dict[bytes, bytes] = {}
             while some := list(islice(rows, _AT_ONCE)):
                 found |= {key[:_USER_BYTES]: note for key, note in some if key[_USER_BYTES:] == ending}
             return found

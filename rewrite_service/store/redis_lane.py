@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from redis import Redis, RedisCluster
 from redis.backoff import NoBackoff
@@ -31,7 +31,7 @@ from rewrite_service.errors import StoreError
 from rewrite_service.store.breaker import Breaker, Probes
 
 T = TypeVar("T")
-Client = Redis | RedisCluster
+Client: TypeAlias = Redis | RedisCluster
 
 FAULTS = (
     ConnectionError, TimeoutError, BusyLoadingError, ClusterDownError, ReadOnlyError, RedisClusterException, OSError,

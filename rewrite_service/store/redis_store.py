@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from retriever.interaction import Interaction
 from retriever.preference import Preference
@@ -32,7 +34,7 @@ from rewrite_service.store.base import (
 from rewrite_service.store.breaker import Probes
 from rewrite_service.store.codec import StoredTurn, StoredUser, decode, encode, encode_preference
 from rewrite_service.store.redis_check import check
-from rewrite_service.store.redis_lane import Lane, Reach, Script
+from rewrite_service.store.redis_lane import Client, Lane, Reach, Script
 from rewrite_service.store.usefulness import PROTECTED_MS, score
 
 TOMBSTONE_TTL_MS = 10 * 366 * 24 * 3600 * 1000
@@ -155,7 +157,9 @@ class RedisStore:
         )
 
     def user(self, user_id: str) -> UserRecord:
-        return self.fetch(user_id).record()
+        held = self.fetch(user_id)
+        assert held is not None  # only a revision that is given can be the user's still
+        return held.record()
 
     def revision(self, user_id: str) -> int:
         key = _Keys.of(user_id).user
@@ -182,7 +186,7 @@ class RedisStore:
     def tombstones(self) -> dict[bytes, int]:
         found: dict[bytes, int] = {}
         for key in self._writes.run("qr1", lambda client: list(client.scan_iter("qr1:{*}:gone", count=_SCAN))):
-            at_ms = self._writes.run(key, lambda client, key=key: client.get(key))
+            at_ms = self._writes.run(key, partial(_value_of, key))
             if at_ms is not None:
                 found[bytes.fromhex(key[len(b"qr1:{"): -len(b"}:gone")].decode())] = int(at_ms)
         return found
@@ -228,6 +232,10 @@ class RedisStore:
         self._probes.end()
         self._reads.close()
         self._writes.close()
+
+
+def _value_of(key: bytes, client: Client) -> Any:
+    return client.get(key)
 
 
 def _notes_of(space: str) -> str:

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +36,6 @@ _LOOK_S = 0.1
 """Between looks at the order, in seconds."""
 _LEAST_PAUSE_S = 0.002
 _FREED_S = 5.0
-_SWITCH_S = 0.0005
-"""How long Python lets one thread go on while another waits, while a bundle is made ready; else 5 ms."""
 
 Take = Callable[["Pipeline"], None]
 
@@ -89,7 +85,12 @@ class Swapper:
 
         def put_to_work(pipeline: Pipeline) -> None:
             done = threading.Event()
-            loop.call_soon_threadsafe(lambda: (take(pipeline), done.set()))
+
+            def put() -> None:
+                take(pipeline)
+                done.set()
+
+            loop.call_soon_threadsafe(put)
             done.wait()
 
         self._thread = threading.Thread(target=self._watch, args=(put_to_work,), name="bundle", daemon=True)
@@ -185,8 +186,7 @@ class Swapper:
                 raise BundleError(f"{path}: the server is stopping")
             worked_since = time.monotonic()
 
-        with _switching_often():
-            pipeline = open_pipeline(path, self._settings, self._current, pause)
+        pipeline = open_pipeline(path, self._settings, self._current, pause)
         if pipeline.bundle_version != version:
             pipeline.retire()
             raise BundleError(f"{path}: another bundle took its place meanwhile")
@@ -197,16 +197,6 @@ class Swapper:
         while not reached() and time.monotonic() < end:
             time.sleep(0.01)
         return reached()
-
-
-@contextmanager
-def _switching_often() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_S)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 def _resident_bytes() -> int:

@@ -7,7 +7,7 @@ the lowest priority, and in a crowd of server processes only the first tries, an
 
 from __future__ import annotations
 
-import ctypes
+import os
 import resource
 import signal
 import subprocess
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mining.child_process import end_with
 from rewrite_service.admin.files import FOLDER, locked, read_json, write_json
 from rewrite_service.bundle import Bundle, check_whole, encoder_of, manifest_digest, open_bundle
 from rewrite_service.errors import BundleError
@@ -29,7 +30,6 @@ _PEOPLE = 100
 _CACHE_BYTES = 16 << 20
 _PROGRAM = f"import os; os.nice(19); from {__name__} import command; command()"
 """Steps back before it imports anything."""
-_PR_SET_PDEATHSIG = 1
 _MEMORY_BYTES = 16 << 30
 """Of address space, beyond several times what the bundle has on disk: a table that claims to be endless is refused."""
 
@@ -64,7 +64,7 @@ def _remember(state_dir: Path, digest: str) -> None:
 
 
 def _run(bundle: Path, stopping: Callable[[], bool]) -> None:
-    command = [sys.executable, "-c", _PROGRAM, str(bundle)]
+    command = [sys.executable, "-c", _PROGRAM, str(bundle), str(os.getpid())]
     end = time.monotonic() + _SECONDS
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         while True:
@@ -83,9 +83,8 @@ def _run(bundle: Path, stopping: Callable[[], bool]) -> None:
         raise BundleError(refusal)
 
 
-def _be_humble(bundle: Path) -> None:
-    """Takes what the server leaves, and ends with it."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def be_humble(bundle: Path) -> None:
+    """Takes what the server leaves."""
     Path("/proc/self/oom_score_adj").write_text("1000")  # should memory end, this is the process to go
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     most = _MEMORY_BYTES + 4 * size
@@ -110,14 +109,15 @@ def check_answers(bundle: Path, opened: Bundle) -> None:
 
 def main(bundle: Path) -> None:
     """The trial itself. Raises BundleError; may crash."""
-    _be_humble(bundle)
+    be_humble(bundle)
     check_answers(bundle, open_bundle(bundle, encoder_of(bundle), _CACHE_BYTES))
 
 
 def command() -> None:
     """The program of the trial's process: ends with 1 and the reason on standard error where the bundle is refused."""
     try:
-        main(Path(sys.argv[1]))
+        if end_with(int(sys.argv[2])):
+            main(Path(sys.argv[1]))
     except BundleError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
