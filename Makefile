@@ -6,10 +6,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PORT ?= 50051
+HTTP_PORT ?=
 TEXTS ?= 10000,100000,1000000
 USERS ?= 10000,100000,1000000
 WITHOUT ?=
 SECONDS ?= 120
+TURNS ?= 1e5,1e6,1e7
 HABITBENCH ?= ../shared/habitbench
 export HABITBENCH
 export PYTHON
@@ -23,28 +25,50 @@ BUNDLE := var/bundle
 MANIFEST := $(BUNDLE)/manifest.json
 
 SAMPLE_SOURCES := $(wildcard rewrite_service/sample/*.py)
-BUILD_SOURCES := $(wildcard retriever/*.py retriever/weights/* ranker/*.py mining/*.py) \
-  $(wildcard $(addprefix rewrite_service/,build.py bundle.py assemble.py examples.py learning.py people_archive.py))
+BUILD_SOURCES := $(wildcard retriever/*.py retriever/weights/* ranker/*.py mining/*.py mining/engines/*.py) \
+  $(filter-out mining/labels/report_%,$(wildcard mining/labels/*.py)) \
+  $(wildcard $(addprefix rewrite_service/,build.py bundle.py assemble.py examples.py goals.py sureness.py known_rewrite.py \
+    learning.py log_mining.py people_archive.py side_by_side.py))
 
 # Every target that says what it is for.
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' Makefile)
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(RUN_READY) ## Set up .venv with what serving needs
 
-run: $(MANIFEST) ## Set up, build a bundle from the sample log, serve on 127.0.0.1:50051 (PORT=...)
+run: $(MANIFEST) ## Set up, build a bundle from the sample log, serve on 127.0.0.1:50051 (PORT=..., HTTP_PORT=...)
 	@echo "serving $(BUNDLE) on 127.0.0.1:$(PORT); stop with Ctrl-C"
-	exec $(BIN)/query-rewrite serve --bundle $(BUNDLE) --host 127.0.0.1 --port $(PORT)
+	exec $(BIN)/query-rewrite serve --bundle $(BUNDLE) --host 127.0.0.1 --port $(PORT) $(addprefix --http-port ,$(HTTP_PORT))
 
 bundle: $(MANIFEST) ## Build the bundle that `make run` serves
 
-test: $(TEST_READY) ## Set up, then ruff and all tests
+test: $(TEST_READY) ## Set up, then ruff, mypy and all tests, in a process a core
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	@mkdir -p var
-	$(BIN)/python -m pytest --junitxml=var/tests.xml
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	  --junitxml=var/tests.xml --cov --cov-report xml:var/coverage.xml
 	$(BIN)/python deploy/tests_ran.py var/tests.xml
+
+wheel: $(TEST_READY) ## Build the wheel, to dist/
+	$(BIN)/python -m build --outdir dist .
+
+wheel-test: $(TEST_READY) $(MANIFEST) ## Install the wheel and its libraries away from here, and serve from there (a minute or two)
+	$(BIN)/python deploy/wheel_test.py $(BUNDLE)
+
+chart-test: $(TEST_READY) ## Lint the chart, render it, check it against Kubernetes' schemas; check the proxy's config
+	deploy/chart_test.sh
+
+image-test: $(RUN_READY) $(MANIFEST) ## Build the container image, run it confined, call it, stop it (root; some minutes)
+	deploy/image_test.sh --results benchmarks/results/image.json
+
+compose-test: $(RUN_READY) $(MANIFEST) ## Run the fleet of deploy/compose.yaml, call it, take parts away (root; some minutes)
+	deploy/compose_test.sh --results benchmarks/results/fleet.json
+
+constraints: $(RUN_READY) ## Pin anew what the image installs, after a change of pins
+	$(BIN)/python deploy/constraints.py
 
 proto: $(TEST_READY) ## Make rewrite_service/pb anew from proto/
 	$(BIN)/python -m rewrite_service.pb.generate
@@ -62,17 +86,28 @@ bench-recall: $(RUN_READY) ## Whether right candidates are found on HabitBench, 
 	$(BIN)/query-rewrite build --log $(HABITBENCH)/log.jsonl.gz --out var/habitbench
 	$(BIN)/python -m benchmarks.quality.recall var/habitbench
 
-bench-labels: $(RUN_READY) ## How right the mined labels are on HabitBench's dev days, to benchmarks/results/labels.json
-	$(BIN)/python -m benchmarks.quality.labels
+bench-training-labels: $(RUN_READY) ## How right the labels are that training uses, on HabitBench's dev days
+	$(BIN)/python -m benchmarks.quality.training_labels
 
-bench-ablations: $(RUN_READY) ## What each part is worth on HabitBench (an hour), to benchmarks/results/ablations.json
-	$(BIN)/python -m benchmarks.quality.ablations
+bench-label-weights: $(RUN_READY) ## What it is worth that labels weigh the ranker's training (ten minutes)
+	$(BIN)/query-rewrite build --log $(HABITBENCH)/log.jsonl.gz --out var/habitbench
+	$(BIN)/python -m benchmarks.quality.label_weights var/habitbench
 
-bench-min-people: $(RUN_READY) ## What the guards of everybody's layer cost on HabitBench (half an hour)
-	$(BIN)/python -m benchmarks.quality.min_people
+bench-labels: $(TEST_READY) ## Where turns failed and what they should have been, against the truth, to benchmarks/results/labels.json
+	$(BIN)/python -m benchmarks.labels.failure_points
+	$(BIN)/python -m benchmarks.labels.goals
+	$(BIN)/python -m benchmarks.labels.transformer
+	$(BIN)/python -m benchmarks.labels.large_log
 
-bench-min-people-coverage: $(RUN_READY) ## The same without training a ranker: how often the right text is found
-	$(BIN)/python -m benchmarks.quality.min_people --coverage
+bench-mining: $(TEST_READY) $(LOG) ## How right the labels of the miners are, what they find and add (an hour)
+	$(BIN)/python -m benchmarks.mining.labels
+	$(BIN)/python -m benchmarks.mining.chain_moves $(LOG)
+	$(BIN)/python -m benchmarks.mining.quality
+	$(MAKE) bench-mining-growth
+
+bench-mining-growth: $(TEST_READY) $(LOG) ## How fast logs are mined as they grow, and whether engines agree, to benchmarks/results/mining.json
+	$(BIN)/python -m benchmarks.mining.engines_differ $(LOG)
+	$(BIN)/python -m benchmarks.mining.growth --sizes $(TURNS) --spark-sizes 1e5
 
 bench-poison: $(MANIFEST) ## How long a harmful rewrite lives, and whether good ones survive noise (ten minutes)
 	$(BIN)/python -m benchmarks.chaos.poison $(BUNDLE) $(LOG)
@@ -83,14 +118,30 @@ bench-listeners: $(RUN_READY) ## Whether it helps to know what people like this 
 bench-encoders: $(TEST_READY) ## What training the encoder brings, by loss, batch, depth and view (an hour)
 	$(BIN)/python -m benchmarks.encoder.compare
 
+bench-encoder-graphs: $(TEST_READY) ## What writing the encoder's graph ourselves is worth (two minutes)
+	$(BIN)/python -m benchmarks.encoder.graphs
+
 bench-cross-encoder: $(TEST_READY) ## Whether a cross-encoder would help the ranker (half an hour)
 	$(BIN)/python -m benchmarks.encoder.cross
 
 bench-capacity: $(MANIFEST) ## What one core bears, and what of it is gRPC, to benchmarks/results/capacity.json
 	$(BIN)/python -m benchmarks.serving.capacity $(BUNDLE) $(LOG)
 
+bench-console: $(TEST_READY) $(MANIFEST) ## What the console costs those who are served, and what it takes
+	$(BIN)/python -m benchmarks.console.cost $(BUNDLE) $(LOG)
+
+screenshots: $(TEST_READY) $(MANIFEST) ## Take the pictures of the console and of a report, to docs/images
+	$(BIN)/python -m benchmarks.console.screenshots $(BUNDLE) $(LOG)
+	$(BIN)/python -m benchmarks.labels.report_screenshot $(BUNDLE) $(LOG)
+
 bench-echo: $(MANIFEST) ## A remembered decision beside a bare gRPC echo (h2load: Debian's nghttp2-client)
 	$(BIN)/python -m benchmarks.serving.echo $(BUNDLE) $(LOG)
+
+bench-doors: $(MANIFEST) ## What a call costs over HTTP beside one over gRPC
+	$(BIN)/python -m benchmarks.serving.doors $(BUNDLE) $(LOG)
+
+bench-in-turns: $(MANIFEST) ## CPU of an uncached request beside another checkout's (BEFORE=folder)
+	$(BIN)/python -m benchmarks.serving.in_turns $(BUNDLE) $(LOG) --before $(BEFORE)
 
 bench-native-parts: $(MANIFEST) ## An uncached request beside its native parts
 	$(BIN)/python -m benchmarks.serving.native_parts $(BUNDLE) $(LOG)
@@ -139,7 +190,7 @@ bench-chaos: $(TEST_READY) $(MANIFEST) ## All that is done to the service on pur
 fuzz: $(TEST_READY) ## Fuzz log reader, proto edge, normal form and bundle loader (SECONDS=...)
 	$(BIN)/python -m benchmarks.fuzz.run --seconds $(SECONDS)
 
-bench-quality: bench-habitbench bench-rolling bench-newcomers bench-recall bench-labels bench-ablations ## All tables of docs/quality.md
+bench-quality: bench-habitbench bench-rolling bench-newcomers bench-recall bench-training-labels bench-ablations ## All tables of docs/quality.md
 
 clean: ## Remove what was made, but for .venv
 	rm -rf var build dist .pytest_cache .ruff_cache .hypothesis

@@ -70,10 +70,26 @@ if [ "${1:-}" = test ] && ! command -v redis-server >/dev/null; then
   command -v redis-server >/dev/null || fail "tests need redis-server 6.2 or later. Run: sudo apt-get install redis-server"
 fi
 
-extra=""
-[ "${1:-}" = test ] && extra="[test,train,tracing]"
+# And the console in a real browser.
+if [ "${1:-}" = test ] && ! command -v chromium >/dev/null; then
+  apt_install chromium || true
+  command -v chromium >/dev/null || fail "tests need Chromium. Run: sudo apt-get install chromium"
+fi
+
+# Tests of the Spark engine run it for real.
+has_java() {
+  local version
+  version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p') && [ "${version:-0}" -ge 17 ]
+}
+if [ "${1:-}" = test ] && ! has_java; then
+  apt_install openjdk-17-jre-headless || true
+  has_java || fail "tests need Java 17 for Spark. Run: sudo apt-get install openjdk-17-jre-headless"
+fi
+
+extra="[redis]"
+[ "${1:-}" = test ] && extra="[redis,test,train,tracing,spark]"
 # Tests of training need torch. Its build without CUDA, where it can be had: the other one is gigabytes.
-if [ -n "$extra" ] && ! .venv/bin/python -c 'import torch' 2>/dev/null; then
+if [ "${1:-}" = test ] && ! .venv/bin/python -c 'import torch' 2>/dev/null; then
   torch=$(sed -n 's/^ *"\(torch==[^"]*\)",/\1/p' pyproject.toml)
   echo "set-up: installing $torch for the CPU"
   .venv/bin/python -m pip install --disable-pip-version-check --quiet --retries 0 --timeout 30 --no-deps \
@@ -83,9 +99,10 @@ fi
 echo "set-up: installing query-rewrite$extra and the libraries it pins"
 .venv/bin/python -m pip install --disable-pip-version-check --quiet --editable ".$extra"
 
-if [ -n "$extra" ]; then
+if [ "${1:-}" = test ]; then
   deploy/promtool.sh >/dev/null || echo "set-up: the tests of the alert rules will fail for want of promtool"
+  deploy/helm.sh >/dev/null || echo "set-up: the tests of the chart will fail for want of helm"
 fi
 
 touch .venv/.ready-run
-if [ -n "$extra" ]; then touch .venv/.ready-test; fi
+if [ "${1:-}" = test ]; then touch .venv/.ready-test; fi
