@@ -25,6 +25,7 @@ from typing import Any
 
 import grpc
 
+from benchmarks.ports import free_port
 from benchmarks.quality.tables import show
 from rewrite_service.errors import StoreError
 from rewrite_service.pb import rewrite_pb2 as pb
@@ -58,7 +59,7 @@ def measure(bundle: Path, kills: int = KILLS, seed: int = 7) -> dict[str, Any]:
         state = Path(place) / "state"
         for kill in range(kills):
             with (Path(place) / "log").open("wb") as log:
-                port = 20_000 + (os.getpid() * 100 + kill) % 10_000
+                port = free_port()
                 process = _start(bundle, state, port, log)
             if kill % EVERY_IN_THE_START == EVERY_IN_THE_START - 1:
                 time.sleep(chance.uniform(0.0, 3.0))
@@ -143,7 +144,7 @@ def _record(
                 user, name = chance.choice(own)
                 late = [pb.FeedbackEvent(user_id=user, interaction_id=name, feedback=pb.Feedback(barge_in=True))]
             try:
-                stub.Record(pb.RecordRequest(interactions=turns, feedback=late), timeout=5)
+                stub.Record(pb.RecordRequest(interactions=turns, feedback=late), timeout=30)
             except grpc.RpcError:
                 time.sleep(0.02)
                 continue

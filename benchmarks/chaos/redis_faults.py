@@ -12,6 +12,7 @@ usage: python -m benchmarks.chaos.redis_faults BUNDLE LOG
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import threading
 import time
@@ -25,12 +26,12 @@ from typing import Any
 
 import grpc
 
-from benchmarks.chaos.redis_server import RedisServer, free_port, redis_server
+from benchmarks.chaos.redis_server import RedisServer, redis_server
 from benchmarks.quality.tables import show
 from benchmarks.serving.servers import bundle_and_log, serving
 from mining.reader import read_log
 from retriever.interaction import Request
-from rewrite_service.converters import from_request
+from rewrite_service.client.messages import from_request
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.pb import rewrite_pb2_grpc
 from rewrite_service.store.redis_store import RedisStore
@@ -105,12 +106,16 @@ class Seen:
 
 
 def measure(
-    bundle: Path, requests: Sequence[Request], faults: Sequence[Fault] = FAULTS, seconds: float = SECONDS
+    bundle: Path,
+    requests: Sequence[Request],
+    faults: Sequence[Fault] = FAULTS,
+    seconds: float = SECONDS,
+    **settings: object,
 ) -> dict[str, Any]:
-    """Figures of one run through `faults`, each of which lasts `seconds`; also by fault."""
+    """Figures of one run through `faults`, each of which lasts `seconds`; also by fault. `settings`: of the server."""
     kept, by_fault = set[tuple[str, str]](), {}
     with redis_server() as server, serving(
-        bundle, cores="0,1", port=free_port(), store="redis", redis_url=server.url
+        bundle, cores=",".join(map(str, os.sched_getaffinity(0))), store="redis", redis_url=server.url, **settings
     ) as (address, _):
         with grpc.insecure_channel(address) as channel:
             stub = rewrite_pb2_grpc.RewriteServiceStub(channel)
@@ -166,7 +171,7 @@ def _ask(stub: rewrite_pb2_grpc.RewriteServiceStub, requests: Sequence[Request],
     for call in under_way:
         with suppress(grpc.RpcError):
             call.result()
-    end = time.monotonic() + 1
+    end = time.monotonic() + 10
     while seen.answers["answered"] + seen.answers["late"] + seen.answers["failed"] < len(under_way):
         if time.monotonic() > end:  # callbacks come from a thread of their own
             break

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import redis
+
+from benchmarks.ports import free_port
 
 START_S = 20.0
 SLOTS = 16384
@@ -112,13 +112,3 @@ def redis_cluster(*options: str, masters: int = 3) -> Iterator[list[RedisServer]
 def _knows(client: redis.Redis, masters: int) -> bool:
     about = client.cluster("INFO")
     return about["cluster_state"] == "ok" and int(about["cluster_size"]) == masters
-
-
-def free_port() -> int:
-    """Free now, and 10000 above it too, where a cluster's nodes speak to each other."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with suppress(OSError), socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", port))
-            other.bind(("127.0.0.1", port + 10_000))
-            return port

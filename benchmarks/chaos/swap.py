@@ -26,7 +26,7 @@ import grpc
 from benchmarks.serving.servers import serving
 from retriever.interaction import Request
 from rewrite_service.bundle import read_manifest
-from rewrite_service.converters import from_request
+from rewrite_service.client.messages import from_request
 from rewrite_service.loadtest import percentile, read_requests
 from rewrite_service.opening import open_pipeline
 from rewrite_service.pb import admin_pb2, admin_pb2_grpc

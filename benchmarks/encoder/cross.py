@@ -25,7 +25,8 @@ from retriever.training.model import base_model
 from retriever.vector_cache import CachedEncoder
 from rewrite_service import learning
 from rewrite_service.build import BuildSettings
-from rewrite_service.examples import Example, examples
+from rewrite_service.examples import Example, Replay
+from rewrite_service.side_by_side import replayed
 
 BEST = 3
 EARLY = 4
@@ -90,7 +91,8 @@ def main() -> None:
     settings = BuildSettings()
     people = by_user(read_log([folder() / "log.jsonl.gz"]).turns)
     meaning = CachedEncoder(Encoder(), Encoder.DIMENSION, 1 << 30)
-    made = list(examples(people, meaning, blocks=settings.blocks, min_people=settings.min_people))
+    replay = Replay.of(people, meaning, blocks=settings.blocks, min_people=settings.min_people)
+    made = replayed(replay, settings.threads)
     # What the score knows of the early days, a ranker may learn from them itself: the fairer rival.
     results = {"without, learned from all days": judge(made)}
     early, late = [e for e in made if e.block < EARLY], [e for e in made if e.block >= EARLY]

@@ -23,10 +23,11 @@ from retriever.normalise import MAX_CHARS, normalise
 from rewrite_service import converters
 from rewrite_service.admin import converters as admin_converters
 from rewrite_service.bundle import MANIFEST, open_bundle, read_manifest
+from rewrite_service.call import parse
+from rewrite_service.client import messages
 from rewrite_service.errors import BundleError, InvalidRequest
 from rewrite_service.pb import admin_pb2
 from rewrite_service.pb import rewrite_pb2 as pb
-from rewrite_service.servicer import parse
 
 _NOW_MS = 1_800_000_000_000
 
@@ -52,12 +53,12 @@ def proto_edge(data: bytes) -> None:
             if kind is pb.RewriteRequest:
                 request = converters.to_request(message)
                 assert 0 < len(request.interaction_id) <= converters.MAX_ID_CHARS and request.user_id.strip()
-                assert converters.to_request(converters.from_request(request)) == request
+                assert converters.to_request(messages.from_request(request)) == request
             elif kind is pb.RecordRequest:
                 turns, late = converters.to_record(message)
                 assert len(turns) == len(message.interactions) and len(late) == len(message.feedback)
                 for turn in turns:
-                    assert converters.to_interaction(converters.from_interaction(turn)) == turn
+                    assert converters.to_interaction(messages.from_interaction(turn)) == turn
             elif message.HasField("request"):
                 converters.to_request(message.request)
         except InvalidRequest as refused:

@@ -19,6 +19,8 @@ import numpy as np
 
 from benchmarks.quality.tables import keep, percent, show
 from benchmarks.quality.truth import Asked, Figures, Truth, decide, figures, folder
+from mining.labels.labelling import learn_labeller
+from mining.mined import mine_people
 from mining.reader import read_log
 from mining.sessions import by_user
 from ranker.feature_names import NAMES
@@ -28,8 +30,9 @@ from retriever.interaction import Channel, Interaction
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.build import BuildSettings
 from rewrite_service.bundle import Bundle, open_bundle, write_bundle
-from rewrite_service.examples import Example, examples, learn_knowledge
+from rewrite_service.examples import Example, Replay, learn_knowledge
 from rewrite_service.learning import Learned, learn
+from rewrite_service.side_by_side import replayed
 
 FEATURES: dict[str, Callable[[str], bool]] = {
     "what became of the heard text": lambda n: n.startswith(
@@ -68,9 +71,12 @@ class Bench:
         self.meaning = CachedEncoder(self.encoder, Encoder.DIMENSION, 1 << 30)
 
     def examples(self, turns: Iterable[Interaction]) -> list[Example]:
-        people = by_user(turns)
-        s = self.settings
-        return list(examples(people, self.meaning, blocks=s.blocks, min_people=s.min_people))
+        """As a build makes them."""
+        people, s = by_user(turns), self.settings
+        labeller = learn_labeller(people, mine_people(people, s.min_people))
+        labels = {user: labeller.labels(theirs) for user, theirs in people.items()}
+        replay = Replay.of(people, self.meaning, blocks=s.blocks, min_people=s.min_people, labels=labels)
+        return replayed(replay, s.threads)
 
     def learn(self, made: Sequence[Example]) -> Learned:
         s = self.settings

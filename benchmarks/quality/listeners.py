@@ -23,7 +23,8 @@ from retriever.interaction import Interaction
 from retriever.normalise import normalise
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.build import BuildSettings
-from rewrite_service.examples import Example, block_starts, examples
+from rewrite_service.examples import Example, Replay, block_starts
+from rewrite_service.side_by_side import replayed
 
 _PRIOR = 5.0
 """Listeners more that share nothing, so that one who shares everything says little."""
@@ -92,7 +93,8 @@ def main() -> None:
     settings = BuildSettings()
     people = by_user(read_log([folder() / "log.jsonl.gz"]).turns)
     meaning = CachedEncoder(Encoder(), Encoder.DIMENSION, 1 << 30)
-    made = list(examples(people, meaning, blocks=settings.blocks, min_people=settings.min_people))
+    replay = Replay.of(people, meaning, blocks=settings.blocks, min_people=settings.min_people)
+    made = replayed(replay, settings.threads)
     results = compare(made, people)
     rows = [(name, percent(r["reduction"]), r["wins_per_harm"]) for name, r in results.items()]
     show("the ranker on the last days", ("", "reduction", "wins : harms"), rows)

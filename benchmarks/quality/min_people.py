@@ -20,7 +20,8 @@ from typing import Any
 
 from benchmarks.quality.tables import RESULTS, keep
 from benchmarks.quality.truth import Truth, decide, figures, folder, intervals
-from mining import tables
+from mining import mined, tables
+from mining.engines import stages, sums
 from mining.reader import read_log
 from mining.sessions import by_user
 from retriever.encoder import Encoder
@@ -30,6 +31,7 @@ from rewrite_service import examples
 from rewrite_service.assemble import assemble
 from rewrite_service.build import BuildSettings, build
 from rewrite_service.bundle import encoder_of, open_bundle
+from rewrite_service.log_mining import EngineSettings
 from rewrite_service.pipeline import before
 from rewrite_service.progress import Progress
 from rewrite_service.replay import in_time
@@ -40,14 +42,23 @@ BUILDS = {"k = 1": 1, "k = 2": 2, "k = 3": 3, "k = 2, a person unbounded": 2}
 
 @contextmanager
 def unbounded() -> Iterator[None]:
-    """While it lasts, builds count every turn of everybody in full, and keep repairs that lead back."""
-    kept = examples.collect_shared, tables.without_cycles
-    examples.collect_shared = partial(tables.collect_shared, most_per_person=math.inf)
-    tables.without_cycles = lambda repairs: repairs
+    """While it lasts, builds of one process count every turn of everybody in full, and keep repairs that lead back."""
+    everything = partial(tables.collect_shared, most_per_person=math.inf)
+    changes = [
+        (mined, "collect_shared", everything),
+        (tables, "without_cycles", lambda repairs: repairs),
+        (sums, "without_cycles", lambda repairs: repairs),
+        (stages, "weight_of", lambda own: 1.0),
+        (stages, "MOST_PER_PERSON", math.inf),
+    ]
+    kept = [(module, name, getattr(module, name)) for module, name, _ in changes]
+    for module, name, value in changes:
+        setattr(module, name, value)
     try:
         yield
     finally:
-        examples.collect_shared, tables.without_cycles = kept
+        for module, name, value in kept:
+            setattr(module, name, value)
 
 
 def covered(truth: Truth, log: Sequence[Interaction], meaning: CachedEncoder, min_people: int) -> dict[str, Any]:
@@ -84,7 +95,8 @@ def judged(truth: Truth, min_people: int) -> dict[str, Any]:
     candidate; `coverage_shared`: the same with everybody's layer alone."""
     with tempfile.TemporaryDirectory(prefix="query-rewrite-min-people-") as place:
         out = Path(place) / "bundle"
-        built = build([folder() / "log.jsonl.gz"], out, replace(BuildSettings(), min_people=min_people), Progress(True))
+        settings, here = replace(BuildSettings(), min_people=min_people), EngineSettings(processes=1)
+        built = build([folder() / "log.jsonl.gz"], out, settings, Progress(True), engine=here)
         bundle = open_bundle(out, encoder_of(out), 1 << 30)
         asked, shared = truth.ask(bundle), truth.ask(bundle, personal=False)
         outcomes = decide(asked, bundle.model, bundle.policy)

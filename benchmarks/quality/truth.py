@@ -24,7 +24,7 @@ from ranker.feature_input import FeatureInput
 from ranker.features import features
 from ranker.model import NEEDLESS, WIN, WRONG, RankerModel
 from ranker.policy import Policy, Verdict, judge
-from retriever.interaction import Interaction, Request
+from retriever.interaction import Interaction, Interpretation, Request
 from rewrite_service.assemble import Knowledge, assemble
 from rewrite_service.bundle import Bundle
 from rewrite_service.replay import in_time
@@ -32,6 +32,8 @@ from rewrite_service.store.embedded import EmbeddedStore
 from rewrite_service.user_state import UserStates, before
 
 DRAWS = 400
+Meaning = tuple[object, ...]
+"""The intent, then the values of its slots."""
 
 
 def folder() -> Path:
@@ -88,13 +90,36 @@ class Truth:
     def kind(self, request: Request) -> str:
         return self._wants[request.interaction_id]["kind"]
 
-    def right(self, request: Request, text: str) -> bool:
-        """Whether asking `text` gives what the request's user wanted."""
-        wanted = self._wants[request.interaction_id]["want"]
-        want = tuple(tuple(v) if isinstance(v, list) else v for v in wanted)
+    def said(self, request: Request) -> str:
+        """What was said, where the query is what was heard."""
+        return self._wants[request.interaction_id]["said"]
+
+    def wanted_text(self, request: Request) -> str:
+        """The words that say in full what was wanted."""
+        return self._wants[request.interaction_id]["want_text"]
+
+    def wanted(self, request: Request) -> Meaning:
+        want = self._wants[request.interaction_id]["want"]
+        return tuple(tuple(v) if isinstance(v, list) else v for v in want)
+
+    def resolve(self, request: Request, text: str) -> Meaning | None:
+        """What the assistant makes of `text`, for the request's user and device; None: it does not understand."""
         account = self._accounts[request.user_id]
         screen = request.context.has_screen
-        return self._assistant.resolve(text, screen, account["devices"], account["contacts"]) == want
+        return self._assistant.resolve(text, screen, account["devices"], account["contacts"])
+
+    def right(self, request: Request, text: str) -> bool:
+        """Whether asking `text` gives what the request's user wanted."""
+        return self.resolve(request, text) == self.wanted(request)
+
+    def means(self, request: Request, made: Interpretation) -> bool:
+        """Whether an interpretation, as the log writes it, is what the request's user wanted. The truth names the kind
+        of request and its values; for general requests the kind is the log's intent and comes second."""
+        kind, *values = self.wanted(request)
+        if kind == "Generic":
+            kind, *pairs = values
+            return made == Interpretation(str(kind), tuple(sorted((str(k), str(v)) for k, v in pairs)))
+        return made.intent == kind and sorted(value for _, value in made.slots) == sorted(map(str, values))
 
     def ask(
         self,

@@ -34,6 +34,7 @@ import faiss
 import numpy as np
 
 from mining.defects import assess
+from mining.known_rewrites import count_chains, mine_known_rewrites
 from mining.reader import read_log
 from mining.sessions import by_user
 from mining.tables import Tables, collect_shared
@@ -162,7 +163,8 @@ def _make(bundle: Path, log: Path, texts: int, users: int, place: Path) -> None:
     encoder = encoder_of(bundle)
     reactions = open_bundle(bundle, encoder, 1 << 24).knowledge.reactions
     people = by_user(read_log([log]).turns)
-    tables = collect_shared((turns, assess(turns, reactions)) for turns in people.values())
+    assessed = [(turns, assess(turns, reactions)) for turns in people.values()]
+    tables = collect_shared(assessed)
     known = names(_names_for(texts))
     own = sum(e.people >= MIN_PEOPLE for e in tables.texts.values())
     _add(tables, texts - own, known)
@@ -175,6 +177,7 @@ def _make(bundle: Path, log: Path, texts: int, users: int, place: Path) -> None:
     assert len(shared) == texts, (len(shared), texts)
     del tables
     shared.save(place / "global")
+    mine_known_rewrites(count_chains(assessed), shared, MIN_PEOPLE).save(place / "global")
     del shared
     seconds["global layer"] = time.monotonic() - began
     began = time.monotonic()

@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.quality.tables import Figures, keep, percent, show
 from benchmarks.serving.servers import bundle_and_log, echoing, h2load, pin_client, serving
 from retriever.interaction import Request
-from rewrite_service.converters import from_request
+from rewrite_service.client.messages import from_request
 from rewrite_service.loadtest import read_requests
 
 ROUNDS = 5

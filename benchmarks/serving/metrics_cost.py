@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks.quality.tables import keep, show
 from benchmarks.serving.servers import bundle_and_log, cpu_seconds, pin_client, serving
-from rewrite_service.converters import from_request
+from rewrite_service.client.messages import from_request
 from rewrite_service.decision import Decision, Layer, Reason
 from rewrite_service.loadtest import read_requests
 from rewrite_service.metrics.calls import count_call

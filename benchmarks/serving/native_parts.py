@@ -30,6 +30,7 @@ from retriever.interaction import Request
 from retriever.views import Views
 from rewrite_service.assemble import find_candidates, open_request
 from rewrite_service.bundle import encoder_of, open_bundle
+from rewrite_service.huge_pages import back_with_huge_pages
 from rewrite_service.loadtest import misspelt, pick, read_requests
 from rewrite_service.pipeline import Pipeline
 from rewrite_service.stages import StageClock
@@ -72,6 +73,7 @@ def measure(place: Path, requests: Sequence[Request], count: int = REQUESTS) -> 
         bundle = open_bundle(place, in_place, 1 << 24)  # type: ignore[arg-type]
         pipeline = Pipeline(bundle, EmbeddedStore(Path(store)))
         pipeline.warm()
+        back_with_huge_pages(lambda seconds: False)  # as a server does
         k, users = bundle.knowledge, pipeline._users
         for request in pick(requests, count, rng):
             request = replace(request, query=misspelt(request.query, rng))

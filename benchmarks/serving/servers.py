@@ -7,7 +7,6 @@ import asyncio
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from benchmarks.ports import free_port
 
 SERVER_CORES, CLIENT_CORES = "0", "1"
 LET_ALL_IN = {"default_deadline_ms": 60_000, "max_in_flight": 10_000, "max_wait_ms": 60_000}
@@ -37,13 +38,6 @@ def bundle_and_log(doc: str | None) -> argparse.Namespace:
 def pin_client() -> None:
     """Keeps this process off the server's core."""
     os.sched_setaffinity(0, {int(core) for core in CLIENT_CORES.split(",")})
-
-
-def free_port() -> int:
-    """A port that nobody listens on. One that is taken would be shared: gRPC servers listen with SO_REUSEPORT."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import grpc
 from benchmarks.quality.tables import Figures, keep, show
 from benchmarks.serving.servers import bundle_and_log, h2load, serving
 from retriever.interaction import Request
-from rewrite_service.converters import from_request
+from rewrite_service.client.messages import from_request
 from rewrite_service.loadtest import read_requests
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.pb import rewrite_pb2_grpc

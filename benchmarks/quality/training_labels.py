@@ -3,7 +3,7 @@
 Turns that got an answer: how well the probability of having failed fits. Failed turns with a repair: how often the
 repair asked for what had been wanted. Everything is mined from the log and the dev days' turns, without the truth.
 
-usage: python -m benchmarks.quality.labels      (HABITBENCH: its folder)
+usage: python -m benchmarks.quality.training_labels      (HABITBENCH: its folder)
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
         [(name, len(right), percent(sum(right) / max(1, len(right)))) for name, right in by_kind.items()],
     )
     keep(
-        "labels",
+        "training-labels",
         {
             "log_loss": round(loss, 4),
             "bands": [{"judged": band, "turns": n, "failed": share} for band, n, share in rows],
