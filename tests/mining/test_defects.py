@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mining import defects
 from mining.defects import Signal, assess
 from mining.reactions import PUBLISHED
+from mining.rephrases import Mark
 from mining.sessions import SESSION_GAP_MS, sessions
 from retriever.interaction import Channel, Explicit
 from tests.turns import turn
@@ -172,3 +173,28 @@ def test_judging_twice_leans_on_nothing_of_the_first_time(told: list[tuple[str, 
     anew = defects._assess_all(defects._Course(turns, PUBLISHED), {})
     expected = defects._own_record(turns, anew, PUBLISHED)
     assert assess(turns) == defects._assess_all(defects._Course(turns, PUBLISHED), expected)
+
+
+def test_marks_take_the_place_of_the_rules() -> None:
+    turns = [
+        turn("play ago", 0),
+        turn("set a timer", 20, "Timer"),
+        turn("watch the movie go", 40, "Film"),
+        turn("watch the movie goo", 5000),
+        turn("watch the movie gone", 5010, None),
+        turn("watch the movie go", 5020, "Film"),
+    ]
+    assert next(e.goal for e in assess(turns)) is None
+    marks = [Mark(2, 0.9), Mark(2, 0.4), None, Mark(4, 0.8), Mark(5, 0.7), None]
+    evidence = assess(turns, marks=marks)
+    assert [e.goal for e in evidence] == [2, None, None, 5, 5, None], "what is marked and failed leads on"
+    assert Signal.REPHRASED in evidence[0].signals
+    assert [e.goal for e in assess(turns[:5], marks=marks)][3:] == [None, None], "what has not come yet is no goal"
+    unsure = [m and Mark(m.goal, 0.49) for m in marks]
+    assert {e.goal for e in assess(turns, marks=unsure)} == {None}
+
+
+def test_a_mark_on_the_same_answer_repairs_nothing() -> None:
+    turns = [turn("play go", 0, "Film", barge_in=True, dwell_s=0.2), turn("play go", 5, "Film")]
+    evidence = assess(turns, marks=[Mark(1, 0.99), None])
+    assert evidence[0].goal is None and Signal.REPEATED in evidence[0].signals

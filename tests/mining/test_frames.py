@@ -11,7 +11,8 @@ from mining.defects import assess
 from mining.frames import mine_frames, split
 from retriever import composition
 from retriever.composition import Composition, Heard
-from retriever.fragments import Fragment, Fragments, Frame, named_slots, spoken
+from retriever.fragments import Fragment, Fragments, named_slots, spoken
+from retriever.frames import Frame, FrameTable, foretold
 from retriever.hearing import Hearing, prior_shares
 from retriever.interaction import Interpretation
 from retriever.sound import SoundSpace
@@ -35,16 +36,16 @@ def watches(user: str, films: list[str]) -> list:
 def fragments() -> Fragments:
     people = [watches("ann", FILMS), watches("bob", FILMS), watches("cleo", ["brazil", "brazil"])]
     frames, found = mine_frames([(turns, assess(turns)) for turns in people])
-    return Fragments.build(frames, found, SOUND, 2)
+    return Fragments.build(FrameTable(frames), found, SOUND, 2)
 
 
 def compose(fragments: Fragments, query: str, own: Sequence[Fragment] = ()) -> list[Composition]:
-    return composition.compose([Heard(query, fragments.fitting(query), own)], fragments, SOUND, HEARING)[0]
+    return composition.compose([Heard(query, fragments.table.fitting(query), own)], fragments, SOUND, HEARING)[0]
 
 
 def test_every_name_is_known_by_its_counts_even_where_it_is_not_shared(fragments: Fragments) -> None:
     for name, people in (("jaws", 2), ("brazil", 1), ("nowhere", 0)):
-        assert fragments.known(fragments.fitting(f"watch the movie {name}"))[:, 0].max() == people
+        assert fragments.known(fragments.table.fitting(f"watch the movie {name}"))[:, 0].max() == people
 
 
 def test_a_name_heard_wrong_is_found_in_another_frame(fragments: Fragments) -> None:
@@ -120,7 +121,7 @@ def _listeners() -> Fragments:
         ]
         people.append(turns)
     frames, found = mine_frames([(turns, assess(turns)) for turns in people])
-    return Fragments.build(frames, found, SoundSpace.fit(ARTISTS), 2)
+    return Fragments.build(FrameTable(frames), found, SoundSpace.fit(ARTISTS), 2)
 
 
 def test_a_name_known_from_other_requests_fits_a_frame_it_was_never_said_in() -> None:
@@ -135,6 +136,17 @@ def test_what_the_assistant_adds_is_foretold_only_where_the_name_is_known() -> N
     fragments = _listeners()
     made = {c.text: c.reading for c in compose(fragments, "play sung seven")}
     assert made["play song 7"] == Interpretation("Song", (("artist", "red ships"), ("track", "song 7")))
+
+
+def test_a_name_that_nobody_has_said_is_taken_as_it_stands(fragments: Fragments) -> None:
+    assert foretold(fragments.table.fitting("show me narnia")) == Interpretation("Video", (("video", "narnia"),))
+    assert foretold(fragments.table.fitting("what time is it")) is None
+    other = Frame("show me", "", "Picture", "{picture}", (), 9)
+    assert foretold(FrameTable([*fragments.table.frames, other]).fitting("show me narnia")) is None, "which of the two?"
+    unsure = Frame("show me", "", "Video", "{video}", None, 9)
+    assert foretold(FrameTable([unsure]).fitting("show me narnia")) is None, "the assistant adds to it"
+    two = Frame("play", "", "Song", "{track} by {artist}", (), 9)
+    assert foretold(FrameTable([two]).fitting("play a by b")) is None, "where does the one end?"
 
 
 def test_saved_and_opened_again(fragments: Fragments, tmp_path: Path) -> None:

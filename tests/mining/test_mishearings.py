@@ -41,11 +41,11 @@ def test_a_recognisers_habit_becomes_cheap() -> None:
 def test_the_recognisers_doubts_count_where_the_query_served() -> None:
     served = turn("play fan", 0, "Play", slots={"title": "fan"}, alternatives=("play san", "play fan"))
     failed = turn("play gan", 500, alternatives=("play can",))
-    found = pairs([([served, failed], assess([served, failed]))])
+    found = pairs([served, failed], assess([served, failed]))
     assert [(p.heard, p.said) for p in found] == [(pronounce("san"), pronounce("fan"))]
 
 
 @pytest.mark.parametrize("said", ["play the very long title of a song", "play"])
 def test_words_added_or_left_out_are_no_mishearings(said: str) -> None:
     turns = [turn("play song", 0), turn(said, 20, "Play", slots={"title": "song"})]
-    assert not pairs([(turns, assess(turns))])
+    assert not pairs(turns, assess(turns))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from mining.completions import mine_completions
+from mining.completions import MAX_TRIED_A_PATTERN, Key, drafted, mine_completions
 from mining.defects import assess
 from mining.tables import MOST_PER_PERSON, collect_shared, personal_tables, without_cycles
 from retriever.completion import Completer, Rule
@@ -82,6 +82,17 @@ def light(user: str, room: str) -> list:
         turn("turn off the light", 0, "Device", user, slots=off | {"device": "x light"}, context=here),
         turn(f"turn off the {room} light", 20, "Device", user, slots=off, context=here),
     ]
+
+
+def test_of_one_pattern_only_the_rules_of_most_people_are_tried() -> None:
+    of_others: dict[Key, int] = {("dim it", False, "", f"dim the lamp {n}"): 2 for n in range(3)}
+    crowd: dict[Key, int] = {("turn it", True, "", f"turn the lamp {n} {{rest}}"): 2 + n % 50 for n in range(400)}
+    rules = drafted(of_others | crowd, {key: {None: 1} for key in of_others | crowd})
+    kept = [rule for rule in rules if rule.pattern == "turn it"]
+    assert len(rules) - len(kept) == 3 and len(kept) == MAX_TRIED_A_PATTERN
+    assert min(rule.support for rule in kept) >= sorted(crowd.values())[-MAX_TRIED_A_PATTERN]
+    turned = dict(reversed((of_others | crowd).items()))
+    assert drafted(turned, {key: {None: 1} for key in turned}) == rules, "the order of the people does not show"
 
 
 def test_a_room_fills_a_gap() -> None:

@@ -23,6 +23,7 @@ from ranker.query_features import (
 from retriever.candidates import Candidate
 from retriever.evidence import DAY_MS, HOUR_MS, success_rate
 from retriever.normalise import normalise, word_pairs
+from retriever.packed import key_hash
 from retriever.pronunciation import pronounce
 from retriever.sound import sound_classes, sound_key
 
@@ -52,7 +53,7 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
     known_values = [slot_values(c) for c in x.candidates]
     values = [vs or [] for vs in known_values]
     flat = [v for vs in values for v in vs]
-    value_counts = iter(x.shared.slot_value_counts(flat).tolist() if x.shared is not None else [NAN] * len(flat))
+    value_counts = iter(x.shared.slot_value_counts(flat) if x.shared is not None else [NAN] * len(flat))
     answered = {normalise(v) for _, v in x.situation.answered.slots} if x.situation.answered else set()
     heard = set(values[0])
     meanings = _meanings(x)
@@ -105,6 +106,9 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
                 log1p(repair_people),
                 repaired / repair_total if repair_total else NAN,
                 c.global_repair,
+                c.known.goes if c.known else NAN,
+                c.known.goes - c.known.stays if c.known else NAN,
+                log1p(c.known.people) if c.known else 0.0,
                 *next(meanings),
                 *next(hearing),
                 c.agreement,
@@ -134,6 +138,7 @@ def _candidate_features(x: FeatureInput, alternatives: list[str]) -> np.ndarray:
                 fuzz.ratio(made.rest, made.fragment.text) / 100 if made else NAN,
                 log1p(made.fragment.people) if made else 0.0,
                 made is not None and made.own,
+                log1p(made.repaired) if made else 0.0,
                 0.0,
                 0.0,
                 0.0,
@@ -156,7 +161,8 @@ def _best_likeness(texts: Sequence[str], others: Sequence[str]) -> list[float]:
 def _meanings(x: FeatureInput) -> Iterator[tuple[float, float]]:
     """For each candidate, log1p of how often its meaning served anybody, and in how many texts."""
     known = [c.reading for c in x.candidates if c.reading is not None]
-    counts = iter(np.log1p(x.shared.reading_counts(known)).tolist() if x.shared is not None else [])
+    keys = [key_hash(r.intent, *(part for slot in r.slots for part in slot)) for r in known]
+    counts = iter(np.log1p(x.shared._readings_of.get_many(keys)).tolist() if x.shared is not None else [])
     for c in x.candidates:
         if x.shared is None or c.reading is None:
             yield (NAN, NAN)

@@ -45,7 +45,7 @@ COST_LEADS = {"heard_lead": "heard_cost", "heard_values_lead": "heard_values_cos
 AMONG_OTHERS = {*LEADS, *COST_LEADS, "candidates", "shared_repair_share", "heard_share"}
 """Columns that compare a candidate with the others; all the rest look at one candidate alone."""
 
-few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 queries = st.sampled_from([*SPOKEN, *MISHEARD, "play", "ärger mit ümlauten", "7 7 7"])
 day = st.integers(0, 18)
 said = st.tuples(st.sampled_from([*SPOKEN, *MISHEARD]), day, st.booleans())
@@ -363,10 +363,11 @@ def test_what_a_user_names_in_vain_is_told_from_what_serves(knowledge: Knowledge
 
 
 def test_the_name_in_the_frame_counts_where_its_layer_is_on(knowledge: Knowledge) -> None:
-    made = replace(put_together(knowledge, "play go"), name=NameInFrame(2, 3.0, 5.0, 1.0, 4.0))
-    columns = [NAMES.index(f"query_name_{what}") for what in ("own", "vain")]
-    assert features(made)[0, columns] == pytest.approx(np.log1p([1, 4]))
-    assert np.isnan(features(replace(made, personal=None))[0, columns]).all()
+    made = replace(put_together(knowledge, "play go"), name=NameInFrame(2, 3.0, 5.0, 14.0, 1.0, 4.0))
+    columns = [NAMES.index(f"query_name_{what}") for what in ("own", "vain", "tries")]
+    assert features(made)[0, columns] == pytest.approx(np.log1p([1, 4, 14]))
+    assert features(made)[0, NAMES.index("query_name_rate")] == pytest.approx((5 + 1) / (14 + 2))
+    assert np.isnan(features(replace(made, personal=None))[0, columns[:2]]).all()
 
 
 @few

@@ -96,7 +96,7 @@ def test_every_cut_of_the_trees_is_refused() -> None:
             check_model_text(WHOLE[:end], NAMES)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80)
 @given(st.integers(0, WHOLE.index(b"end of trees") - 1), st.integers(0, 255))
 def test_what_passes_can_be_read_and_asked(at: int, value: int) -> None:
     text = WHOLE[:at] + bytes([value]) + WHOLE[at + 1 :]

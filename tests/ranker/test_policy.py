@@ -46,7 +46,7 @@ def every_policy(cases: Sequence[Trial]) -> Iterator[Policy]:
             yield Policy(threshold, least_win, margin)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     cases=st.lists(trials(), max_size=30),
     wins_per_harm=st.sampled_from([0.5, 1.0, 2.0, 5.0]),
@@ -211,7 +211,7 @@ scores = st.floats(0, 1, allow_subnormal=False)
 cases_to_fit = st.lists(st.tuples(scores, st.booleans(), st.floats(0.25, 4)), min_size=50, max_size=120)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(cases=cases_to_fit, asked=st.lists(scores, min_size=2, max_size=40))
 def test_calibrated_values_are_probabilities_and_keep_the_order(
     cases: list[tuple[float, bool, float]], asked: list[float]

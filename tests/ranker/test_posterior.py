@@ -35,7 +35,7 @@ def turns(served: int, failed: int) -> Evidence:
     return weigh([(NOW, SERVED)] * served + [(NOW, FAILED)] * failed, NOW)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(5, 95))
 def test_with_certainty_it_is_the_beta_posterior(served: int, failed: int, per_cent: int) -> None:
     mass = rates(turns(served, failed), per_cent / 100)
@@ -46,7 +46,7 @@ def test_with_certainty_it_is_the_beta_posterior(served: int, failed: int, per_c
     assert mass[RATES > 0.5].sum() == pytest.approx(exact.sf(0.5), abs=0.08)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(*[st.integers(0, 30)] * 4)
 def test_the_comparison_agrees_with_draws(a: int, b: int, c: int, d: int) -> None:
     rng = np.random.default_rng(1)
@@ -117,6 +117,7 @@ def test_any_odds_and_numbers_stay_probabilities() -> None:
             assert 0 <= value <= 1
 
 
-@given(st.floats(0.01, 50), st.floats(0.01, 50), st.floats(0, 1))
+@given(st.floats(0.01, 50), st.floats(0.01, 50), st.floats(0, 1, allow_subnormal=False))
 def test_the_incomplete_beta_function_is_that_of_scipy(a: float, b: float, x: float) -> None:
+    """But for the subnormal numbers, below 2.3e-308: there SciPy's own is right to three digits only."""
     assert _beta_below(a, b, x) == pytest.approx(betainc(a, b, x), abs=1e-9)

@@ -61,7 +61,7 @@ def test_a_saved_one_is_the_same_in_either_reader(booster: lightgbm.Booster, tmp
 
 def test_several_threads_may_ask_at_once(booster: lightgbm.Booster) -> None:
     trees = Trees.trained(booster)
-    several = [rows(13, seed) for seed in range(40)]
+    several = [rows(n, seed) for seed in range(40) for n in (13, 1)]  # one row goes a way of its own
     alone = [trees.predict(x) for x in several]
     with ThreadPoolExecutor(4) as pool:
         for said, expected in zip(pool.map(trees.predict, several), alone, strict=True):
@@ -72,10 +72,11 @@ def test_no_rows_no_predictions(booster: lightgbm.Booster) -> None:
     assert len(Trees.trained(booster).predict(rows(0, 0))) == 0
 
 
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("width", [0, len(NAMES) - 1, len(NAMES) + 1])
-def test_rows_of_another_width_are_refused(booster: lightgbm.Booster, width: int) -> None:
+def test_rows_of_another_width_are_refused(booster: lightgbm.Booster, width: int, count: int) -> None:
     with pytest.raises(ValueError, match="features a row"):
-        Trees.trained(booster).predict(np.zeros((2, width), np.float32))
+        Trees.trained(booster).predict(np.zeros((count, width), np.float32))
 
 
 @pytest.mark.parametrize("text", [b"", b"no model", b"tree\nversion=v4\n", b"\x00" * 100])

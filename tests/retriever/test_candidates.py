@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever.candidates import MAX_CANDIDATES, Candidate, _fused
+from retriever.composition import Composition
+from retriever.fragments import Fragment
 
 COSINES = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
 ROWS = st.lists(st.tuples(COSINES, COSINES, COSINES, COSINES, st.booleans()), max_size=3 * MAX_CANDIDATES)
@@ -18,6 +20,11 @@ WAYS = (
     lambda c: c.sound,
     lambda c: float(c.hypothesis),
 )
+
+
+def composed(cost: float, repaired: int = 0) -> Composition:
+    name = Fragment("sean", "{name}", (("name", "sean"),), (), 2, 2.0)
+    return Composition("call sean", name, None, "shawn", cost, False, 0.5, repaired)
 
 
 def scores(found: list[Candidate]) -> dict[str, Fraction]:
@@ -47,4 +54,7 @@ def test_the_first_of_each_way_stays_among_many_of_another() -> None:
     repair, heard = Candidate("repair", personal_repair=0.4), Candidate("heard", hypothesis=True)
     kept = [c.text for c in _fused([*many, repair, heard])]
     assert {"repair", "heard", "like 0"} <= set(kept) and len(kept) == MAX_CANDIDATES
+    named = [Candidate(f"named {i}", composition=composed(cost=i / 10)) for i in range(40)]
+    named.append(Candidate("repaired", composition=composed(cost=9.0, repaired=2)))
+    assert {"repaired", "named 0", "like 0"} <= {c.text for c in _fused([*many, *named])}, "however it sounds"
     assert _fused([]) == []

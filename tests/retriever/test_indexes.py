@@ -30,7 +30,7 @@ def exact(rows: np.ndarray, query: np.ndarray, k: int) -> set[int]:
     return set(np.argsort(-(rows @ query), kind="stable")[:k].tolist())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 80), st.integers(1, 20))
 def test_personal_search_is_exact(seed: int, n: int, k: int) -> None:
     rows, query = views(seed, n), views(seed + 1, 1)

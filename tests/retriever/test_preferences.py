@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from retriever.fragments import Frame
+from retriever.frames import Frame
 from retriever.normalise import normalise
 from retriever.preferences import MAX_TAUGHT, NOTHING_TAUGHT, PreferenceKind, Preferences, noun_forms, preference
 
@@ -94,7 +94,6 @@ TAUGHT = st.lists(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TAUGHT, WORDS)
 def test_whatever_is_taught_gives_a_few_other_texts_in_normal_form(held: list, query: str) -> None:
     made = Preferences(held).apply(query)

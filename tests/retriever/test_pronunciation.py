@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retriever import pronunciation
 from retriever.normalise import normalise
-from retriever.pronunciation import ALPHABET, as_rows, pronounce, spelled
+from retriever.pronunciation import ALPHABET, as_rows, by_rules, pronounce, pronounce_word, spelled
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,14 @@ def test_known_words(text: str, sounds: str) -> None:
 )
 def test_names_that_no_dictionary_holds_are_read_by_rule(name: str, sounds: str) -> None:
     assert spelled(pronounce(name)) == sounds
+
+
+@given(st.text("abcdeghinorstuy'é", min_size=1, max_size=12))
+def test_a_word_that_no_dictionary_holds_is_read_letter_by_letter(letters: str) -> None:
+    word = normalise(letters)
+    known = pronunciation._table.get(pronunciation.WORD, word)
+    if known is None and not any(ch.isdigit() for ch in word):
+        assert pronounce_word(word) == by_rules(word, pronunciation._table)
 
 
 @given(st.text(max_size=40))

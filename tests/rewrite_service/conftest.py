@@ -8,12 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.request import urlopen
 
 import grpc
@@ -25,7 +26,9 @@ from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.pb import rewrite_pb2_grpc
 
 NOON = 1_767_268_800_000  # 2026-01-01 12:00 UTC, in milliseconds
-START_SECONDS = 60.0
+PATIENCE_S = 120.0
+"""For what takes a moment on a machine that has the time. Nothing is proved by how long it takes: whoever waits so long
+waits for nothing."""
 
 _numbers = itertools.count()
 
@@ -71,6 +74,28 @@ class Scrape:
         return sum(found)
 
 
+class Asking:
+    """Threads that ask over and over, from entering to leaving. `once`: asks; is told the thread's number."""
+
+    def __init__(self, once: Callable[[int], object], threads: int) -> None:
+        self._once, self._stop = once, threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(threads)]
+
+    def _ask(self, number: int) -> None:
+        while not self._stop.is_set():
+            self._once(number)
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
 @dataclass
 class RunningServer:
     """A server process. `address`: host:port. `stub`: a client of it."""
@@ -83,35 +108,53 @@ class RunningServer:
 
     def log(self) -> list[dict[str, Any]]:
         """Its log lines so far."""
-        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+        return lines_of(self.log_file)
 
     def scrape(self) -> Scrape:
         """What it tells Prometheus."""
         told = wait_for(lambda: [line for line in self.log() if "metrics_address" in line], self.process, self.log_file)
-        with urlopen(f"http://{told[0]['metrics_address']}/metrics", timeout=10) as reply:
+        with urlopen(f"http://{told[0]['metrics_address']}/metrics", timeout=PATIENCE_S) as reply:
             return Scrape(reply.read().decode())
 
     def health(self, service: str = "") -> int:
         request = health_pb2.HealthCheckRequest(service=service)
-        return health_pb2_grpc.HealthStub(self.channel).Check(request, timeout=5).status
+        return health_pb2_grpc.HealthStub(self.channel).Check(request, timeout=PATIENCE_S).status
 
     def wait_until_serving(self) -> None:
+        # One of several workers does not listen before it can answer.
+        wait_for(lambda: [x for x in self.log() if x["event"].startswith("listening")], self.process, self.log_file)
         wait_for(lambda: self.health() == health_pb2.HealthCheckResponse.SERVING, self.process, self.log_file)
 
     def stop(self) -> int:
         """Ends it as an operator would; returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(30)
+        code = self.process.wait(PATIENCE_S)
         self.channel.close()
         return code
 
 
+def lines_of(log_file: Path) -> list[dict[str, Any]]:
+    """Log lines that are written to their end; the last one may be on its way."""
+    whole, _, _ = log_file.read_bytes().rpartition(b"\n")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def until(reached: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
+    """Waits for it; what it was."""
+    end = time.monotonic() + seconds
+    while not (value := reached()):
+        assert time.monotonic() < end, f"not after {seconds} s"
+        time.sleep(0.02)
+    return value
+
+
 def wait_for(reached: Callable[[], Any], process: subprocess.Popen[bytes], log_file: Path) -> Any:
-    end = time.monotonic() + START_SECONDS
+    """As `until`, of a server's process: where that has ended, it is waited for no longer."""
+    end = time.monotonic() + PATIENCE_S
     while not (value := reached()):
         assert process.poll() is None, f"the server ended with {process.returncode}:\n{log_file.read_text()}"
-        assert time.monotonic() < end, f"not after {START_SECONDS} s:\n{log_file.read_text()}"
+        assert time.monotonic() < end, f"not after {PATIENCE_S} s:\n{log_file.read_text()}"
         time.sleep(0.01)
     return value
 
@@ -137,10 +180,7 @@ def spawn(
 
 
 def _bound_address(log_file: Path) -> str | None:
-    for line in log_file.read_text().splitlines():
-        if '"loading"' in line:
-            return json.loads(line)["address"]
-    return None
+    return next((line["address"] for line in lines_of(log_file) if line["event"] == "loading"), None)
 
 
 Launch = Callable[..., RunningServer]

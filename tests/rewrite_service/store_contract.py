@@ -355,7 +355,7 @@ class StoreContract:
         assert len(turns_of(store, "ada")) == 60
 
     def test_does_what_the_obvious_twin_does(self) -> None:
-        hurried = settings(deadline=None, max_examples=self.examples, database=None)
+        hurried = settings(max_examples=self.examples)
         hurried(given(steps)(self.compare_with_twin))()
 
     def compare_with_twin(self, taken: list[tuple]) -> None:

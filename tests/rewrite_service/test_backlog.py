@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewrite_service.backlog import Backlog
-from rewrite_service.errors import Overloaded
+from rewrite_service.errors import Overloaded, Stalled
 
 
 class Clock:
@@ -87,6 +87,23 @@ def test_one_that_hangs_is_waited_for_by_fewer_and_fewer() -> None:
     assert not admitted(backlog, 1.0)
     backlog.done()
     assert admitted(backlog, 0.020)
+
+
+def test_one_that_hangs_is_told_from_too_many() -> None:
+    backlog, clock = ran(0.004)
+    backlog.join("a")
+    backlog.begin("a")
+    clock.now += 0.050
+    with pytest.raises(Stalled):
+        backlog.admit(0.020, 1.0)
+    for job in range(4):
+        backlog.join(job)
+    with pytest.raises(Overloaded) as raised:
+        backlog.admit(0.020, 1.0)
+    assert not isinstance(raised.value, Stalled), "four before it are too many, however quick the first one were"
+    with pytest.raises(Overloaded) as raised:
+        backlog.admit(None, 0.010)
+    assert not isinstance(raised.value, Stalled)
 
 
 def test_patience_beyond_the_bound_does_not_help() -> None:

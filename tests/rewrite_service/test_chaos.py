@@ -20,11 +20,12 @@ def test_nothing_acknowledged_is_lost_by_kill_minus_nine(bundle_dir: Path, monke
 def test_every_rewrite_is_answered_while_redis_is_ill(
     bundle_dir: Path, sample_log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_faults, "BUDGET_S", 0.5)  # for machines that do other things as well
+    for name, value in {"RATE": 20.0, "BUDGET_S": 10.0, "RECOVERY_S": 120.0}.items():
+        monkeypatch.setattr(redis_faults, name, value)  # for machines that do other things as well
     requests = [turn.request for turn in read_log([sample_log]).turns[-500:]]
     ills = [fault for fault in redis_faults.FAULTS if fault[0] in ("killed, started anew", "frozen")]
-    figures = redis_faults.measure(bundle_dir, requests, ills, seconds=0.7)
-    assert figures["redis_faults"] == 2 and figures["answers_failed"] == 0
-    assert figures["answers_under_faults"] > 60 and figures["answers_late"] <= 8
+    figures = redis_faults.measure(bundle_dir, requests, ills, seconds=1.5, max_wait_ms=60_000)
+    assert figures["redis_faults"] == 2 and figures["answers_failed"] == figures["answers_late"] == 0
+    assert figures["answers_under_faults"] == 2 * 30
     assert all(f["without personal"] > 20 and f["back_after_s"] < 10 for f in figures["by_fault"].values())
     assert figures["redis_acknowledged"] > 0 and figures["redis_acknowledged_lost"] == 0

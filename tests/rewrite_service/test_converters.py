@@ -14,6 +14,7 @@ from strategies import SENDABLE, feedbacks, ids, interactions, requests, users
 from mining import schema
 from retriever.interaction import Channel, Context, Feedback, Interaction, Request
 from rewrite_service import converters
+from rewrite_service.client import messages
 from rewrite_service.decision import Contribution, Decision, Layer, Reason, ScoredCandidate
 from rewrite_service.errors import InvalidRequest
 from rewrite_service.pb import rewrite_pb2 as pb
@@ -24,19 +25,19 @@ SECRET = "zanzibar"
 
 @given(requests(SENDABLE))
 def test_request_survives_the_wire(request: Request) -> None:
-    wire = converters.from_request(request).SerializeToString()
+    wire = messages.from_request(request).SerializeToString()
     assert converters.to_request(pb.RewriteRequest.FromString(wire)) == request
 
 
 @given(interactions(SENDABLE))
 def test_turn_survives_the_wire(turn: Interaction) -> None:
-    wire = converters.from_interaction(turn).SerializeToString()
+    wire = messages.from_interaction(turn).SerializeToString()
     assert converters.to_interaction(pb.Interaction.FromString(wire)) == turn
 
 
 @given(st.builds(TurnFeedback, users, ids, feedbacks, st.none() | SENDABLE))
 def test_late_feedback_survives_the_wire(late: TurnFeedback) -> None:
-    wire = converters.from_turn_feedback(late).SerializeToString()
+    wire = messages.from_turn_feedback(late).SerializeToString()
     assert converters.to_turn_feedback(pb.FeedbackEvent.FromString(wire)) == late
 
 

@@ -213,7 +213,7 @@ def peak_bytes(work: Callable[[], Any]) -> int:
         tracemalloc.stop()
 
 
-MOST = {"whole way": (6000, 150), "fine": (900, 20), "remembered": (120, 10)}
+MOST = {"whole way": (5400, 130), "fine": (720, 12), "remembered": (120, 10)}
 """Python calls, and kilobytes held at a time."""
 
 

@@ -235,7 +235,7 @@ def test_kill_minus_nine_loses_nothing_acknowledged(tmp_path: Path) -> None:
         store.close()
         assert acknowledged <= held
         assert len(held) <= len(acknowledged) + round_number + 1  # at most one a round was under way
-    assert len(acknowledged) > 3
+    assert len(acknowledged) >= 3
 
 
 @pytest.mark.parametrize("times", [1, 3, 1_000_000])
@@ -264,7 +264,7 @@ def test_two_processes_write_side_by_side(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path, max_turns_per_user=100_000, map_bytes=128 * 1024)
     children = [_appending(tmp_path, name, 300) for name in ("left", "right")]
     mine = sum(store.append([turn(name=f"own-{n}", at=n + 1)]) for n in range(300))
-    assert [child.wait(60) for child in children] == [0, 0]
+    assert [child.wait(120) for child in children] == [0, 0]
     assert mine == 300
     assert len(turns_of(store, "ada")) == 900  # read through a map that others have grown
     store.close()

@@ -27,8 +27,18 @@ def evaluate(bundle: Path, log: Path, *more: str) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
-def test_the_estimate_adds_up_and_finds_repairs_worth_making(bundle_dir: Path, last_days: Path) -> None:
-    figures = evaluate(bundle_dir, last_days)
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evaluated") / "report"
+
+
+@pytest.fixture(scope="module")
+def figures(bundle_dir: Path, last_days: Path, report: Path) -> dict[str, float]:
+    """With both layers, and a report beside them."""
+    return evaluate(bundle_dir, last_days, "--report", str(report))
+
+
+def test_the_estimate_adds_up_and_finds_repairs_worth_making(figures: dict[str, float]) -> None:
     kinds = figures["wins"] + figures["losses"] + figures["missed"] + figures["needless"]
     assert kinds == pytest.approx(figures["rewrites"], abs=0.1)
     assert 0 < figures["failed"] < figures["requests"] <= 1200
@@ -37,14 +47,13 @@ def test_the_estimate_adds_up_and_finds_repairs_worth_making(bundle_dir: Path, l
     assert figures["reduction"] == pytest.approx((wins - losses) / figures["failed"], abs=0.01)
 
 
-def test_a_layer_turned_off_repairs_less(bundle_dir: Path, last_days: Path) -> None:
-    both, alone = evaluate(bundle_dir, last_days), evaluate(bundle_dir, last_days, "--layers", "global")
-    assert alone["requests"] == both["requests"]
-    assert alone["wins"] < both["wins"]
+def test_a_layer_turned_off_repairs_less(bundle_dir: Path, last_days: Path, figures: dict[str, float]) -> None:
+    alone = evaluate(bundle_dir, last_days, "--layers", "global")
+    assert alone["requests"] == figures["requests"]
+    assert alone["wins"] < figures["wins"]
 
 
-def test_a_report_is_written_beside_the_figures(bundle_dir: Path, last_days: Path, tmp_path: Path) -> None:
-    figures = evaluate(bundle_dir, last_days, "--report", str(tmp_path / "report"))
-    page = (tmp_path / "report" / "index.html").read_text()
+def test_a_report_is_written_beside_the_figures(figures: dict[str, float], report: Path) -> None:
+    page = (report / "index.html").read_text()
     assert f"<td>{figures['wins']}<td>{figures['losses']}" in page
     assert page.count("<svg") == 3 and "http://www.w3.org/2000/svg" in page

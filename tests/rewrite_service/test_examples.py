@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,6 +16,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mining.defects import assess
+from mining.labels.confidence import Confidence
+from mining.labels.failure_points import FailurePoints
+from mining.labels.goal_model import Links
+from mining.labels.labelling import Labeller
+from mining.labels.point_words import PointWords
+from mining.labels.turn_label import Correction, TurnLabel
+from mining.labels.usual import Usual
+from mining.mined import mine_people
+from mining.rephrases import Mark
 from ranker.feature_names import NAMES
 from ranker.model import NEEDLESS, WIN, WRONG
 from retriever.candidates import Candidate
@@ -19,7 +32,19 @@ from retriever.completion import Completer, Rule
 from retriever.encoder import Encoder
 from retriever.interaction import Channel, Explicit, Feedback, Interaction, Interpretation, Outcome
 from retriever.vector_cache import CachedEncoder
-from rewrite_service.examples import Example, Goal, block_starts, examples, goal_of, is_first_attempt, label, told
+from rewrite_service.errors import BundleError
+from rewrite_service.examples import (
+    Example,
+    Miner,
+    Replay,
+    block_starts,
+    examples,
+    is_first_attempt,
+    label,
+    learn_knowledge,
+)
+from rewrite_service.goals import Goal, goal_of, told
+from rewrite_service.side_by_side import replayed
 from tests.turns import DAY_S, turn
 
 NO_RULES = Completer([])
@@ -58,7 +83,7 @@ def small_log() -> dict[str, list[Interaction]]:
 
 
 def made_from(people: People, meaning: CachedEncoder, mask: bool = False, blocks: int = 3) -> list[Example]:
-    return list(examples(people, meaning, blocks=blocks, min_people=2, mask=mask))
+    return list(examples(Replay.of(people, meaning, blocks=blocks, min_people=2, mask=mask)))
 
 
 OWN, SHARED = NAMES.index("own_successes"), NAMES.index("query_attempts")
@@ -96,8 +121,7 @@ def came_out(t: Interaction, reading: Interpretation | None, barge_in: bool, exp
 
 @settings(
     max_examples=12,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # each example builds twice, too slow to make it small
 )
 @given(now=st.sampled_from(STAMPS[len(STAMPS) // 2 :]), later=st.lists(results, min_size=7, max_size=7))
@@ -172,7 +196,7 @@ def test_every_request_of_the_blocks_is_one_example(meaning: CachedEncoder) -> N
     people = small_log()
     starts = block_starts(people, 3)
     steps: list[int] = []
-    made = list(examples(people, meaning, blocks=3, min_people=2, mask=False, progress=steps.append))
+    made = list(examples(Replay.of(people, meaning, blocks=3, min_people=2, mask=False), steps.append))
     for e in made:
         assert e.block == max(b for b, start in enumerate(starts) if start <= e.timestamp_ms)
     wanted = [
@@ -325,3 +349,166 @@ def test_a_label_may_know_what_a_candidate_does_not_tell() -> None:
     goal = Goal(False, True, "watch go", GO)
     unread = [Candidate("play ago", is_query=True), Candidate("watch the movie go"), Candidate("play go")]
     assert label(unread, goal, {"watch the movie go": {GO}}).tolist() == [WRONG, WIN, WRONG]
+
+
+def test_side_by_side_gives_what_one_after_the_other_does(meaning: CachedEncoder) -> None:
+    replay = Replay.of(small_log(), meaning, blocks=4, min_people=2)
+    told: list[int] = []
+    alone, together = list(examples(replay)), replayed(replay, 3, told.append)
+    assert len(alone) == len(together) > 0
+    assert sum(told) == sum(t.request.timestamp_ms >= replay.starts[0] for turns in small_log().values() for t in turns)
+    for a, b in zip(alone, together, strict=True):
+        assert np.array_equal(a.x, b.x, equal_nan=True) and np.array_equal(a.outcome, b.outcome)
+        assert [c.text for c in a.candidates] == [c.text for c in b.candidates]
+        assert (a.user, a.block, a.timestamp_ms, a.goal, a.first, a.masked, a.weight) == (
+            (b.user, b.block, b.timestamp_ms, b.goal, b.first, b.masked, b.weight)
+        )
+
+
+class _Broken(dict[str, list[Interaction]]):
+    """People of whom nothing can be read in another process than this one, in the manner given."""
+
+    def __init__(self, log: dict[str, list[Interaction]], act: Callable[[], None]) -> None:
+        super().__init__(log)
+        self._here, self._act = os.getpid(), act
+
+    def items(self):  # type: ignore[no-untyped-def]
+        if os.getpid() != self._here:
+            self._act()
+        return super().items()
+
+
+def test_a_process_that_is_killed_is_told(meaning: CachedEncoder) -> None:
+    people = _Broken(small_log(), lambda: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(BundleError, match="killed; if memory ran short, try fewer than 2 threads"):
+        replayed(Replay.of(people, meaning, blocks=3, min_people=2), 2)
+
+
+def test_what_goes_wrong_in_one_process_ends_the_others(meaning: CachedEncoder) -> None:
+    turns = small_log()
+    started = multiprocessing.get_context("fork").Value("i", 0)
+
+    def act() -> None:
+        with started.get_lock():
+            started.value += 1
+            first = started.value == 1
+        if first:
+            raise ValueError("of the first block")
+        time.sleep(60)
+
+    before, at = set(multiprocessing.active_children()), time.monotonic()
+    with pytest.raises(ValueError, match="of the first block"):
+        replayed(Replay.of(_Broken(turns, act), meaning, blocks=3, min_people=2), 2)
+    assert time.monotonic() - at < 30
+    assert set(multiprocessing.active_children()) <= before
+
+
+def test_a_rewrite_is_known_only_from_days_before_the_block(meaning: CachedEncoder) -> None:
+    people = {user: [t for t in turns if "br" not in t.request.query] for user, turns in small_log().items()}
+    starts = [start / 1000 for start in block_starts(people, 3)]
+    begin = min(turns[0].request.timestamp_ms for turns in people.values()) / 1000
+    said = [("ann", starts[1] + 300), ("bob", starts[1] + 900), ("cat", starts[2] + 300)]
+    for user, at_s in said:
+        people[user] += heard_wrong(user, at_s - begin, "play brew no", "play bruno")
+        people[user].sort(key=lambda t: t.request.timestamp_ms)
+    made = [e for e in made_from(people, meaning) if e.candidates[0].text == "play brew no"]
+    known = {e.user: None if e.known is None else e.candidates[e.known].text for e in made}
+    assert known == {"ann": None, "bob": None, "cat": "play bruno"}
+    without = list(examples(Replay.of(people, meaning, blocks=3, min_people=2, mask=False, without=[Miner.CHAINS])))
+    assert all(e.known is None and not any(c.known for c in e.candidates) for e in without)
+def test_marks_of_a_model_become_goals_and_repairs(meaning: CachedEncoder) -> None:
+    """Interrupted: the rules lose such a repair, a model's marks do not."""
+    people = {}
+    for user in ("ann", "bob"):
+        turns = []
+        for d in range(4):
+            turns.append(turn("play ago", d * DAY_S, user=user))
+            turns.append(turn("set a timer", d * DAY_S + 20, "Timer", user))
+            turns.append(turn("watch the movie go", d * DAY_S + 40, "Film", user, slots={"film": "go"}))
+        people[user] = turns
+    marks = {user: [Mark(i + 2, 0.9) if i % 3 == 0 else None for i in range(12)] for user in people}
+    told = ("play ago", ["watch the movie go"])
+    repaired = lambda known: learn_knowledge(people, meaning, 2, marks=known).shared.repaired(*told)  # noqa: E731
+    assert repaired(None).tolist() == [[0, 0]]
+    assert repaired(marks).tolist() == [[8, 2]]
+    made = list(examples(Replay.of(people, meaning, blocks=2, min_people=2, mask=False, marks=marks)))
+    goals = {e.goal.text for e in made if not e.goal.served}
+    assert goals == {"watch the movie go"}
+
+
+def test_labels_weigh_what_the_rules_decide(meaning: CachedEncoder) -> None:
+    """Of each example made without labels there is one with, shown the same, and worth what its label says."""
+    people = small_log()
+    told = {user: [TurnLabel(_points(t), i, i, 0.9) for i, t in enumerate(turns)] for user, turns in people.items()}
+    mumbled = next(i for i, t in enumerate(people["bob"]) if t.request.query == "mumble mumble")
+    told["bob"][mumbled] = TurnLabel((0.1, 0.3, 0.4, 0.2, 0.0, 0.0), mumbled, None, 0.0)
+    every, weighed = (made_of(people, meaning, of) for of in (None, told))
+    assert len(every) == len(weighed)
+    for a, b in zip(every, weighed, strict=True):
+        assert a.x.tobytes() == b.x.tobytes() and a.outcome.tolist() == b.outcome.tolist() and a.weight == a.wish == 1
+        at = people["bob"][mumbled].request.timestamp_ms
+        if (b.user, b.timestamp_ms) == ("bob", at):
+            assert b.weight == pytest.approx(0.6), "where other words would have helped"
+        else:
+            assert b.weight == (0.9 if b.goal.served else 1.0)
+
+
+def _points(t: Interaction) -> tuple[float, ...]:
+    return (0.0, 0.0, 1.0, 0.0, 0.0, 0.0) if t.interpretation is None else CORRECT
+
+
+CORRECT = (0.9, 0.0, 0.1, 0.0, 0.0, 0.0)
+
+
+def made_of(
+    people: People, meaning: CachedEncoder, labels: Mapping[str, Sequence[TurnLabel]] | None
+) -> list[Example]:
+    return list(examples(Replay.of(people, meaning, blocks=3, min_people=2, mask=False, labels=labels)))
+
+
+def test_what_no_other_words_would_have_helped_teaches_nothing(meaning: CachedEncoder) -> None:
+    people = small_log()
+    at = 11 * DAY_S + 40_000
+    film = {"film": "go"}
+    again = [
+        turn("play go", at, "Film", "ann", slots=film, explicit=Explicit.NO, dwell_s=2),
+        turn("play go", at + 20, "Film", "ann", slots=film, explicit=Explicit.YES, dwell_s=300),
+    ]
+    people["ann"] = [*people["ann"], *again]
+    mined = mine_people(people, 2)
+    labeller = Labeller(mined.reactions, FailurePoints(None, Usual.of(mined), PointWords({})), NoLinks(), Confidence())
+    labels = {user: labeller.labels(turns) for user, turns in people.items()}
+    rejected = again[0].request.timestamp_ms
+    every = made_of(people, meaning, None)
+    assert [e.goal for e in every if e.timestamp_ms == rejected] == [Goal(False, False)], "a chance to win"
+    assert not [e for e in made_of(people, meaning, labels) if e.timestamp_ms == rejected]
+
+
+class NoLinks:
+    """As of a log in which nothing could be learned of goals."""
+
+    def links(self, turns: Sequence[Interaction], from_ms: int = 0) -> Links:
+        return {}
+
+
+def test_a_repair_that_only_labels_see_is_learned_as_far_as_it_is_sure(meaning: CachedEncoder) -> None:
+    """Said again after so much else that the rules do not see it."""
+    people = small_log()
+    at = 11 * DAY_S + 40_000
+    between = [turn("call mom", at + 20 * n, "Call", "ann", slots={"contact": "mom"}) for n in range(1, 8)]
+    said = [turn("play agog", at, user="ann"), *between, turn("play go", at + 160, "Film", "ann", slots={"film": "go"})]
+    people["ann"] = [*people["ann"], *said]
+    n = len(people["ann"])
+    first = said[0].request.timestamp_ms
+
+    def learned(probability: float) -> list[tuple[Goal, float]]:
+        labels = {user: [TurnLabel(CORRECT, i, i, 0.9) for i in range(len(turns))] for user, turns in people.items()}
+        told = Correction("play go", GO, probability, n - 1)
+        labels["ann"][n - len(said)] = TurnLabel((0.0, 0.0, 1.0, 0.0, 0.0, 0.0), n - len(said), n - 1, 0.7, told)
+        return [(e.goal, e.wish) for e in made_of(people, meaning, labels) if e.timestamp_ms == first]
+
+    assert [(e.goal, e.wish) for e in made_of(people, meaning, None) if e.timestamp_ms == first] == [
+        (Goal(False, False), 1.0)
+    ]
+    assert learned(0.7) == [(Goal(False, True, "play go", GO), 0.7)]
+    assert learned(0.3) == [(Goal(False, False), 1.0)], "likelier wrong than right"

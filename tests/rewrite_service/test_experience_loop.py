@@ -4,11 +4,11 @@ twice, and a user who is forgotten takes their experience along."""
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import until
 
 from ranker.retirement import is_tried
 from retriever.interaction import Context, Explicit, Feedback, Interaction, Interpretation, Outcome, Request
@@ -197,10 +197,11 @@ def test_the_thread_keeps_up_by_itself(bundle: Bundle, tmp_path: Path) -> None:
     refresh, loop.pipeline.experience.refresh = loop.pipeline.experience.refresh, lambda: None
     for n in range(8):
         loop.serve(f"user-{n}", well=False)
-    end = time.monotonic() + 20
-    while loop.gets_it("newcomer"):
-        assert time.monotonic() < end
+
+    def has_died() -> bool:
         loop.now_ms += MINUTE_MS
-        time.sleep(0.05)
+        return not loop.gets_it("newcomer")
+
+    until(has_died)
     loop.pipeline.experience.refresh = refresh
     loop.pipeline.close()

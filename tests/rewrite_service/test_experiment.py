@@ -72,7 +72,7 @@ def test_without_users_or_failures_nothing_is_told() -> None:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rewrite_service.cli", "experiment", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_the_command_compares_the_arms_of_a_log(tmp_path: Path) -> None:

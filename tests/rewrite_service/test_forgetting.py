@@ -46,15 +46,15 @@ def said(user: str, query: str = SECRET, days: int = 5, at_ms: int = NOW) -> lis
 
 
 def record(server: RunningServer, turns: list[pb.Interaction]) -> int:
-    return server.stub.Record(pb.RecordRequest(interactions=turns), timeout=10).new_interactions
+    return server.stub.Record(pb.RecordRequest(interactions=turns), timeout=60).new_interactions
 
 
 def teach(server: RunningServer, user: str) -> None:
-    server.stub.Teach(pb.TeachRequest(user_id=user, text="my sister is called anna"), timeout=10)
+    server.stub.Teach(pb.TeachRequest(user_id=user, text="my sister is called anna"), timeout=60)
 
 
 def forget(server: RunningServer, user: str) -> pb.ForgetUserResponse:
-    return server.stub.ForgetUser(pb.ForgetUserRequest(user_id=user), timeout=10)
+    return server.stub.ForgetUser(pb.ForgetUserRequest(user_id=user), timeout=60)
 
 
 def answers(server: RunningServer, user: str) -> list[bytes]:
@@ -62,12 +62,12 @@ def answers(server: RunningServer, user: str) -> list[bytes]:
     out = []
     for query in (NEAR, SECRET, "call my sister", "play ago"):
         asked = a_request(interaction_id="asked", user_id=user, query=query, timestamp_ms=NOW)
-        explained = server.stub.Explain(pb.ExplainRequest(request=asked), timeout=10)
+        explained = server.stub.Explain(pb.ExplainRequest(request=asked), timeout=60)
         explained.response.ClearField("stage_us")
-        reply = server.stub.Rewrite(asked, timeout=10)
+        reply = server.stub.Rewrite(asked, timeout=60)
         reply.ClearField("stage_us")
         out += [explained.SerializeToString(deterministic=True), reply.SerializeToString(deterministic=True)]
-    out.append(server.stub.ListPreferences(pb.ListPreferencesRequest(user_id=user), timeout=10).SerializeToString())
+    out.append(server.stub.ListPreferences(pb.ListPreferencesRequest(user_id=user), timeout=60).SerializeToString())
     return out
 
 
@@ -101,7 +101,7 @@ def test_what_comes_late_does_not_bring_a_user_back_and_what_is_new_counts(serve
     forget(server, "lena")
     assert record(server, turns) == 0
     late = pb.FeedbackEvent(user_id="lena", interaction_id=turns[0].interaction_id, feedback=pb.Feedback(barge_in=True))
-    server.stub.Record(pb.RecordRequest(feedback=[late]), timeout=10)
+    server.stub.Record(pb.RecordRequest(feedback=[late]), timeout=60)
     assert answers(server, "lena") == strangers
     teach(server, "lena")
     new = [a_turn(user_id="lena", query=SECRET, timestamp_ms=NOW + HOUR_MS + n) for n in range(5)]

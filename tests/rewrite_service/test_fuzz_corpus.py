@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.fuzz.run import CORPUS, NAMES
@@ -33,7 +33,7 @@ def test_the_kept_corpus(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", QUICK)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=60)
 @given(data=st.binary(max_size=200) | st.text(st.characters(), max_size=60).map(lambda t: t.encode("utf-8", "replace")))
 @example(data=b"\x1f\x8b")
 @example(data=b"PAR1")
@@ -41,7 +41,7 @@ def test_bytes_at_random(name: str, data: bytes) -> None:
     TARGETS[name](data)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(data=st.data(), name=st.sampled_from(QUICK))
 def test_a_seed_with_some_bytes_altered(data: st.DataObject, name: str) -> None:
     seed = data.draw(st.sampled_from(sorted((CORPUS / name).iterdir())), label="seed").read_bytes()

@@ -18,7 +18,7 @@ def test_every_error_of_the_tree_has_a_code() -> None:
 def test_the_caller_is_told_about_its_own_field() -> None:
     status = grpc_errors.to_status(errors.InvalidRequest("query", "1001 characters", "send at most 1000"))
     assert status == grpc_errors.Status(
-        grpc.StatusCode.INVALID_ARGUMENT, "query: 1001 characters; send at most 1000"
+        grpc.StatusCode.INVALID_ARGUMENT, "query: 1001 characters; send at most 1000", field="query"
     )
 
 

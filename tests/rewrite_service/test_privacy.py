@@ -95,7 +95,7 @@ def request_of(user: str, query: str) -> pb.RewriteRequest:
 
 
 def explained(server: RunningServer, user: str, query: str) -> pb.ExplainResponse:
-    return server.stub.Explain(pb.ExplainRequest(request=request_of(user, query)), timeout=10)
+    return server.stub.Explain(pb.ExplainRequest(request=request_of(user, query)), timeout=60)
 
 
 def grounds(server: RunningServer, user: str, query: str) -> bytes:
@@ -110,7 +110,7 @@ def offered(server: RunningServer, user: str, query: str) -> set[str]:
     """Every text but the query itself that a reply to this request holds."""
     reply = explained(server, user, query)
     texts = {c.text for c in reply.candidates} | {reply.response.text}
-    texts.add(server.stub.Rewrite(request_of(user, query), timeout=10).text)
+    texts.add(server.stub.Rewrite(request_of(user, query), timeout=60).text)
     return texts - {query, ""}
 
 
@@ -140,7 +140,7 @@ def test_what_one_records_is_never_offered_to_another(server: RunningServer) -> 
         a_turn(interaction_id=f"x-{n}", user_id="max", timestamp_ms=AFTER_MS - n * 86_400_000, query=text)
         for n in range(1, 6)
     ]
-    assert server.stub.Record(pb.RecordRequest(interactions=turns), timeout=10).new_interactions == 5
+    assert server.stub.Record(pb.RecordRequest(interactions=turns), timeout=60).new_interactions == 5
     assert text in offered(server, "max", near)
     for user in ("ma", "max ", "maxi", "Max", OWNER, *OTHERS):
         for query in (near, text, "play xylocarp", "play something by the ombrophiles"):
@@ -163,7 +163,7 @@ def test_what_another_records_changes_nothing_for_me(server: RunningServer, othe
     ]
     late = [pb.FeedbackEvent(user_id=other, interaction_id="asked", feedback=pb.Feedback(barge_in=True))]
     sent = pb.RecordRequest(interactions=turns, feedback=late)
-    assert server.stub.Record(sent, timeout=10).new_interactions == len(turns)
+    assert server.stub.Record(sent, timeout=60).new_interactions == len(turns)
     for query in queries:
         explained(server, other, query)  # what is made and kept for the other is made now
     assert before == [grounds(server, me, query) for query in queries]
@@ -196,31 +196,31 @@ def test_what_one_teaches_is_nobody_elses(server: RunningServer) -> None:
     before = {user: [grounds(server, user, query) for query in queries] for user in pupils}
     ids = []
     for said, query, meant in TAUGHT:
-        taught = server.stub.Teach(pb.TeachRequest(user_id=teacher, text=said), timeout=10)
+        taught = server.stub.Teach(pb.TeachRequest(user_id=teacher, text=said), timeout=60)
         ids.append(taught.preference.id)
         assert explained(server, teacher, query).response.text == meant
-        assert server.stub.Rewrite(request_of(teacher, query), timeout=10).text == meant
+        assert server.stub.Rewrite(request_of(teacher, query), timeout=60).text == meant
     for user in pupils:
         assert [grounds(server, user, query) for query in queries] == before[user]
-        assert all(server.stub.Rewrite(request_of(user, q), timeout=10).reason != pb.REASON_TAUGHT for q in queries)
-        assert not server.stub.ListPreferences(pb.ListPreferencesRequest(user_id=user), timeout=10).preferences
+        assert all(server.stub.Rewrite(request_of(user, q), timeout=60).reason != pb.REASON_TAUGHT for q in queries)
+        assert not server.stub.ListPreferences(pb.ListPreferencesRequest(user_id=user), timeout=60).preferences
         for name in ids:
             gone = pb.RemovePreferenceRequest(user_id=user, preference_id=name)
-            assert not server.stub.RemovePreference(gone, timeout=10).removed
-        server.stub.ForgetUser(pb.ForgetUserRequest(user_id="tar"), timeout=10)
-    held = server.stub.ListPreferences(pb.ListPreferencesRequest(user_id=teacher), timeout=10).preferences
+            assert not server.stub.RemovePreference(gone, timeout=60).removed
+        server.stub.ForgetUser(pb.ForgetUserRequest(user_id="tar"), timeout=60)
+    held = server.stub.ListPreferences(pb.ListPreferencesRequest(user_id=teacher), timeout=60).preferences
     assert [p.id for p in held] == ids
-    assert [server.stub.Rewrite(request_of(teacher, q), timeout=10).text for q in queries] == [m for _, _, m in TAUGHT]
+    assert [server.stub.Rewrite(request_of(teacher, q), timeout=60).text for q in queries] == [m for _, _, m in TAUGHT]
 
 
 def test_what_is_understood_of_a_sentence_leans_on_nobody_elses_names(server: RunningServer) -> None:
     """"my dentist is doctor quagmire" is a name to her who has called him, and to nobody else."""
     said = "my dentist is doctor quagmire"
     with pytest.raises(grpc.RpcError) as refused:
-        server.stub.Teach(pb.TeachRequest(user_id="a stranger", text=said), timeout=10)
+        server.stub.Teach(pb.TeachRequest(user_id="a stranger", text=said), timeout=60)
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert private_part({refused.value.details()}, "") == set()
-    kept = server.stub.Teach(pb.TeachRequest(user_id=OWNER, text=said), timeout=10).preference
+    kept = server.stub.Teach(pb.TeachRequest(user_id=OWNER, text=said), timeout=60).preference
     assert (kept.subject, kept.value) == ("my dentist", "doctor quagmire")
 
 
@@ -228,10 +228,10 @@ def test_whose_failing_it_is_stays_with_them(server: RunningServer) -> None:
     query = "play my zebulon affair"
     turn = a_turn(user_id="fia", query=query, timestamp_ms=AFTER_MS - 5000, outcome=pb.OUTCOME_NO_MATCH)
     turn.ClearField("interpretation")
-    server.stub.Record(pb.RecordRequest(interactions=[turn]), timeout=10)
-    assert server.stub.Rewrite(request_of("fia", query), timeout=10).HasField("teach_suggestion")
+    server.stub.Record(pb.RecordRequest(interactions=[turn]), timeout=60)
+    assert server.stub.Rewrite(request_of("fia", query), timeout=60).HasField("teach_suggestion")
     for user in OTHERS:
-        assert not server.stub.Rewrite(request_of(user, query), timeout=10).HasField("teach_suggestion")
+        assert not server.stub.Rewrite(request_of(user, query), timeout=60).HasField("teach_suggestion")
 
 
 def test_who_was_forgotten_can_be_seen_nowhere(server: RunningServer) -> None:
@@ -239,11 +239,11 @@ def test_who_was_forgotten_can_be_seen_nowhere(server: RunningServer) -> None:
     queries = (SECRET, "call doctor quick mire about my by up see", "call my therapist")
     before = [grounds(server, me, query) for query in queries]
     turns = [a_turn(user_id="nia", timestamp_ms=AFTER_MS - n * 60_000, query=SECRET) for n in range(1, 5)]
-    server.stub.Record(pb.RecordRequest(interactions=turns), timeout=10)
-    server.stub.Teach(pb.TeachRequest(user_id="nia", text="my therapist is called quagmire"), timeout=10)
+    server.stub.Record(pb.RecordRequest(interactions=turns), timeout=60)
+    server.stub.Teach(pb.TeachRequest(user_id="nia", text="my therapist is called quagmire"), timeout=60)
     for query in queries:
         explained(server, "nia", query)
-    server.stub.ForgetUser(pb.ForgetUserRequest(user_id="nia"), timeout=10)
+    server.stub.ForgetUser(pb.ForgetUserRequest(user_id="nia"), timeout=60)
     assert [grounds(server, me, query) for query in queries] == before
     assert [grounds(server, "nia", query) for query in queries] == before, "nia is a stranger again"
 
@@ -260,23 +260,23 @@ def test_no_private_word_is_in_what_the_bundle_shares(bundle_dir: Path) -> None:
 def test_no_text_and_no_id_is_ever_logged(launch: Launch) -> None:
     server = launch()
     secret = "call doctor quagmire about xylocarps"
-    server.stub.Record(pb.RecordRequest(interactions=[a_turn(user_id="maximilian", query=secret)]), timeout=10)
+    server.stub.Record(pb.RecordRequest(interactions=[a_turn(user_id="maximilian", query=secret)]), timeout=60)
     for user in (OWNER, "maximilian"):
         for query in (*NEAR, secret, "call doctor quagmire about xylo carps"):
-            server.stub.Rewrite(request_of(user, query), timeout=10)
+            server.stub.Rewrite(request_of(user, query), timeout=60)
         explained(server, user, secret)
-        kept = server.stub.Teach(pb.TeachRequest(user_id=user, text=f"when i say zebulon, {secret}"), timeout=10)
-        server.stub.Rewrite(request_of(user, "zebulon"), timeout=10)
+        kept = server.stub.Teach(pb.TeachRequest(user_id=user, text=f"when i say zebulon, {secret}"), timeout=60)
+        server.stub.Rewrite(request_of(user, "zebulon"), timeout=60)
         with pytest.raises(grpc.RpcError):
-            server.stub.Teach(pb.TeachRequest(user_id=user, text=secret), timeout=10)
-        server.stub.ListPreferences(pb.ListPreferencesRequest(user_id=user), timeout=10)
+            server.stub.Teach(pb.TeachRequest(user_id=user, text=secret), timeout=60)
+        server.stub.ListPreferences(pb.ListPreferencesRequest(user_id=user), timeout=60)
         gone = pb.RemovePreferenceRequest(user_id=user, preference_id=kept.preference.id)
-        assert server.stub.RemovePreference(gone, timeout=10).removed
-    server.stub.ForgetUser(pb.ForgetUserRequest(user_id="maximilian"), timeout=10)
+        assert server.stub.RemovePreference(gone, timeout=60).removed
+    server.stub.ForgetUser(pb.ForgetUserRequest(user_id="maximilian"), timeout=60)
     too_long, nobodys = request_of("maximilian", secret * 100), request_of(" ", secret)
     for bad in (too_long, nobodys, a_request(query=secret, timestamp_ms=-1)):
         with pytest.raises(grpc.RpcError):
-            server.stub.Rewrite(bad, timeout=10)
+            server.stub.Rewrite(bad, timeout=60)
     with pytest.raises(grpc.RpcError):
         server.stub.Record(pb.RecordRequest(interactions=[a_turn(user_id="maximilian", query=secret, outcome=0)]))
     assert server.stop() == 0

@@ -31,6 +31,11 @@ def test_generated_code_is_what_the_proto_says(tmp_path: Path) -> None:
         assert made.read_bytes() == checked_in.read_bytes(), "run python -m rewrite_service.pb.generate"
 
 
+def test_the_openapi_document_is_what_the_proto_says() -> None:
+    checked_in = generate.OPENAPI.read_text(encoding="utf-8")
+    assert checked_in == generate.openapi(), "run python -m rewrite_service.pb.generate"
+
+
 def _commented(described: descriptor_pb2.FileDescriptorProto) -> set[tuple[int, ...]]:
     return {
         tuple(place.path)

@@ -107,7 +107,7 @@ def test_written_in_one_step_for_its_owner_only(tmp_path: Path) -> None:
     assert [p.name for p in written.parent.iterdir()] == [NAME]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CASES)
 def test_every_point_of_a_curve_is_what_its_threshold_gives(cases: list[Case]) -> None:
     values = curve(cases, 0.25)
@@ -119,7 +119,7 @@ def test_every_point_of_a_curve_is_what_its_threshold_gives(cases: list[Case]) -
         assert values["wins_per_harm"][i] == pytest.approx(total["wins_per_harm"], abs=1e-3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CASES, st.sampled_from([1.0, 2.0, 5.0]))
 def test_the_advised_bounds_keep_what_was_wished(cases: list[Case], wished: float) -> None:
     taken = accepted(cases, policy_for(cases, wished, 0.03))

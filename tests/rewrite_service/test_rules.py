@@ -170,7 +170,7 @@ def admin(server: RunningServer):
 
 def decided(server: RunningServer) -> tuple[int, int, str]:
     """Twice the same request, so that a remembered decision is asked for as well."""
-    replies = [server.stub.Rewrite(a_request(**HEARD, interaction_id="same"), timeout=10) for _ in range(2)]
+    replies = [server.stub.Rewrite(a_request(**HEARD, interaction_id="same"), timeout=60) for _ in range(2)]
     first, second = ((r.decision, r.reason, r.text) for r in replies)
     assert first == second
     return first

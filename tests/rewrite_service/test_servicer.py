@@ -16,16 +16,17 @@ from typing import Any
 import grpc
 import pytest
 import structlog
-from conftest import a_request, a_turn
+from conftest import PATIENCE_S, a_request, a_turn
 
 from rewrite_service.access.door import Access
+from rewrite_service.call import way_back_s
 from rewrite_service.decision import Decision, Reason
 from rewrite_service.errors import StoreError
 from rewrite_service.grpc_errors import PUSHBACK_KEY
 from rewrite_service.logs import configure_logging
 from rewrite_service.pb import rewrite_pb2 as pb
 from rewrite_service.pb import rewrite_pb2_grpc
-from rewrite_service.servicer import RewriteServicer, way_back_s
+from rewrite_service.servicer import RewriteServicer
 from rewrite_service.settings import Settings
 
 SECRET = "tangerine"
@@ -87,7 +88,13 @@ async def serving(
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))
+    asyncio.run(asyncio.wait_for(test(), PATIENCE_S))
+
+
+async def until(reached: Callable[[], object]) -> None:
+    """For as long as `run` lets it."""
+    while not reached():
+        await asyncio.sleep(0.005)
 
 
 def breaks(request: Any) -> Decision:
@@ -156,19 +163,21 @@ def test_a_pipeline_that_is_late_is_a_pass_in_time(log: io.BytesIO) -> None:
     release = threading.Event()
 
     def late(request: Any) -> Decision:
-        release.wait(10)
+        release.wait(PATIENCE_S)
         return passes(request)
 
     async def test() -> None:
         pipeline = FaultyPipeline(late)
         async with serving(pipeline, default_deadline_ms=100) as stub:
-            begun = time.monotonic()
-            replies = await asyncio.gather(*(stub.Rewrite(a_request()) for _ in range(5)))
-            assert time.monotonic() - begun < 1
-            assert {reply.reason for reply in replies} == {pb.REASON_OUT_OF_TIME}
-            assert (await stub.Rewrite(a_request(), timeout=1)).reason == pb.REASON_OUT_OF_TIME
+            took = []
+            for _ in range(3):
+                begun = time.monotonic()
+                replies = await asyncio.gather(*(stub.Rewrite(a_request()) for _ in range(5)))
+                took.append(time.monotonic() - begun)
+                assert {reply.reason for reply in replies} == {pb.REASON_OUT_OF_TIME}
+            assert min(took) < 1
             release.set()
-            assert (await stub.Rewrite(a_request(), timeout=5)).reason == pb.REASON_NO_CANDIDATES
+            assert (await stub.Rewrite(a_request(), timeout=60)).reason == pb.REASON_NO_CANDIDATES
             # What nobody waited for any more was not done: only the first and the last reached the pipeline.
             assert len(pipeline.deadlines) == 2
 
@@ -176,11 +185,14 @@ def test_a_pipeline_that_is_late_is_a_pass_in_time(log: io.BytesIO) -> None:
 
 
 def test_three_times_what_it_bears_is_shed_at_the_door_and_over_in_a_moment(log: io.BytesIO) -> None:
-    """200 a second is what it bears. What is let in is decided, and hardly ever too late."""
-    deadline_s = 0.05
+    """Three come for each that is worked on. What is let in is decided, and mostly in time."""
+    deadline_s, work_s, times, asked_in_all = 0.2, 0.02, 3, 300
+    worked = 0
 
     def work(request: Any) -> Decision:
-        time.sleep(0.005)
+        nonlocal worked
+        time.sleep(work_s)
+        worked += 1
         return passes(request)
 
     async def test() -> None:
@@ -197,10 +209,10 @@ def test_three_times_what_it_bears_is_shed_at_the_door_and_over_in_a_moment(log:
             for _ in range(20):
                 await ask(stub)
             answers.clear()
-            begun, asked = time.monotonic(), []
-            for number in range(600):
+            asked, before = list[asyncio.Task[None]](), worked
+            while len(asked) < asked_in_all:
                 asked.append(asyncio.create_task(ask(stub)))
-                await asyncio.sleep(max(0.0, begun + (number + 1) / 600 - time.monotonic()))
+                await until(lambda: len(asked) < times * (worked - before + 4) or all(task.done() for task in asked))
             await asyncio.gather(*asked)
             during = Counter(answers)
             answers.clear()
@@ -209,8 +221,8 @@ def test_three_times_what_it_bears_is_shed_at_the_door_and_over_in_a_moment(log:
                 await ask(stub)
             after = Counter(answers)
         assert set(during) <= {"REASON_NO_CANDIDATES", "RESOURCE_EXHAUSTED", "REASON_OUT_OF_TIME"}
-        assert during["RESOURCE_EXHAUSTED"] > 100, during
-        assert during["REASON_NO_CANDIDATES"] > 30, during
+        assert during["RESOURCE_EXHAUSTED"] > 50, during
+        assert during["REASON_NO_CANDIDATES"] > 15, during
         assert during["REASON_OUT_OF_TIME"] < during["RESOURCE_EXHAUSTED"], during
         assert after["REASON_NO_CANDIDATES"] > 15, after
 
@@ -221,17 +233,19 @@ def test_what_is_remembered_is_answered_when_there_is_time_for_nothing_else(log:
     release = threading.Event()
 
     def hangs(request: Any) -> Decision:
-        release.wait(20)
+        release.wait(PATIENCE_S)
         return passes(request)
 
     async def test() -> None:
-        async with serving(FaultyPipeline(hangs), default_deadline_ms=100) as stub:
+        async with serving(FaultyPipeline(hangs), default_deadline_ms=100, explain_deadline_ms=300) as stub:
             assert (await stub.Rewrite(a_request())).reason == pb.REASON_OUT_OF_TIME
             await asyncio.sleep(0.1)  # it has hung for longer than the next has time
-            assert await _code(stub.Rewrite(a_request())) is grpc.StatusCode.RESOURCE_EXHAUSTED
+            passed = [await stub.Rewrite(a_request()) for _ in range(3)]
+            assert {p.reason for p in passed} == {pb.REASON_OUT_OF_TIME}, "not refused: it is not too much"
+            assert min(p.stage_us["total"] for p in passed) < 50_000, "at once, though it had 100 ms"
             assert (await stub.Rewrite(a_request(query=REMEMBERED))).reason == pb.REASON_NO_CANDIDATES
             explained = pb.ExplainRequest(request=a_request(query=REMEMBERED))
-            assert await _code(stub.Explain(explained, timeout=0.1)) is not grpc.StatusCode.OK
+            assert (await stub.Explain(explained)).response.reason == pb.REASON_OUT_OF_TIME
             release.set()
 
     run(test)
@@ -248,17 +262,17 @@ def test_a_patient_client_leaves_more_for_the_way_back(remaining: float, expecte
 def test_the_deadline_is_the_clients_or_the_settings(log: io.BytesIO) -> None:
     async def test() -> None:
         pipeline = FaultyPipeline(passes)
-        async with serving(pipeline, default_deadline_ms=100, explain_deadline_ms=2000) as stub:
-            await stub.Rewrite(a_request())  # so that the first call's set-up does not count below
+        async with serving(pipeline, default_deadline_ms=20_000, explain_deadline_ms=40_000) as stub:
             begun = time.monotonic()
             await stub.Rewrite(a_request())
-            await stub.Rewrite(a_request(), timeout=5)
-            answered = time.monotonic()
-            # The way back is kept free, however long the call was on its way here.
-            assert pipeline.deadlines[2] <= answered + 5 - 0.2
             await stub.Explain(pb.ExplainRequest(request=a_request()))
-            left = [deadline - begun for deadline in pipeline.deadlines[1:]]
-            assert left == [pytest.approx(0.1, abs=0.09), pytest.approx(5, abs=0.5), pytest.approx(2, abs=0.5)]
+            left = [deadline - begun for deadline in pipeline.deadlines]
+            assert left == [pytest.approx(20, abs=9), pytest.approx(40, abs=9)]
+            beyond = []
+            for _ in range(3):  # at one of them the machine may stop just where the time that is left was asked for
+                await stub.Rewrite(a_request(), timeout=5)
+                beyond.append(pipeline.deadlines[-1] - time.monotonic())
+            assert 0 < min(beyond) <= 5 - 0.2, "the way back is kept free, however long the call was on its way here"
 
     run(test)
 
@@ -267,16 +281,39 @@ def test_a_slow_disk_holds_up_no_rewrite(log: io.BytesIO) -> None:
     release = threading.Event()
 
     async def test() -> None:
-        pipeline = FaultyPipeline(passes, lambda: release.wait(10) and 1)
+        pipeline = FaultyPipeline(passes, lambda: release.wait(PATIENCE_S) and 1)
         async with serving(pipeline, max_records_in_flight=2, max_in_flight=2) as stub:
             recording = [
                 asyncio.create_task(_code(stub.Record(pb.RecordRequest(interactions=[a_turn()])))) for _ in range(4)
             ]
-            await asyncio.sleep(0.1)
-            assert (await stub.Rewrite(a_request(), timeout=5)).reason == pb.REASON_NO_CANDIDATES
+            await until(lambda: sum(call.done() for call in recording) == 2)
+            assert (await stub.Rewrite(a_request(), timeout=60)).reason == pb.REASON_NO_CANDIDATES
             release.set()
             codes = sorted(code.name for code in await asyncio.gather(*recording))
             assert codes == ["OK", "OK", "RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED"]
+
+    run(test)
+
+
+def test_an_explanation_holds_up_no_rewrite(log: io.BytesIO) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def slow(request: Any) -> Decision:
+        if request.query == "why":
+            begun.set()
+            release.wait(PATIENCE_S)
+        return passes(request)
+
+    async def test() -> None:
+        async with serving(FaultyPipeline(slow)) as stub:
+            explaining = asyncio.create_task(
+                _code(stub.Explain(pb.ExplainRequest(request=a_request(query="why")), timeout=60))
+            )
+            await until(begun.is_set)
+            assert (await stub.Rewrite(a_request(), timeout=60)).reason == pb.REASON_NO_CANDIDATES
+            assert not explaining.done()
+            release.set()
+            assert (await explaining).name == "OK"
 
     run(test)
 
@@ -307,20 +344,21 @@ def test_a_record_that_fails_is_an_opaque_error(log: io.BytesIO, error: Exceptio
 
 
 def test_a_caller_that_leaves_has_its_line_too(log: io.BytesIO) -> None:
-    release = threading.Event()
+    begun, release = threading.Event(), threading.Event()
 
     def wait(request: Any) -> Decision:
-        release.wait(10)
+        begun.set()
+        release.wait(PATIENCE_S)
         return passes(request)
 
     async def test() -> None:
-        async with serving(FaultyPipeline(wait), default_deadline_ms=10_000) as stub:
+        async with serving(FaultyPipeline(wait), default_deadline_ms=60_000) as stub:
             call = stub.Rewrite(a_request())
-            await asyncio.sleep(0.2)
+            await until(begun.is_set)
             call.cancel()
-            await asyncio.sleep(0.2)
+            await until(log.getvalue)
             release.set()
-            assert (await stub.Rewrite(a_request(), timeout=5)).reason == pb.REASON_NO_CANDIDATES
+            assert (await stub.Rewrite(a_request(), timeout=60)).reason == pb.REASON_NO_CANDIDATES
 
     run(test)
     codes = [json.loads(line)["code"] for line in log.getvalue().splitlines()]

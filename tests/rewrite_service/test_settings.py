@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rewrite_service.settings import Settings, SettingsError, load_settings
+from rewrite_service.settings_table import TableError, effective, markdown, put_into
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
 
@@ -16,6 +17,25 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*Settings.model_fields, "config"]:
         monkeypatch.delenv(f"QUERY_REWRITE_{name.upper()}", raising=False)
+
+
+def test_the_table_of_the_document_is_what_the_code_says(tmp_path: Path) -> None:
+    document = tmp_path / "operations.md"
+    document.write_text(DOCUMENT.read_text(encoding="utf-8"), encoding="utf-8")
+    assert not put_into(document), "run query-rewrite settings --into docs/operations.md"
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    sections = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    assert {link for link in re.findall(r"\[More\]\(#([^)]+)\)", markdown())} <= sections
+    document.write_text("no marks")
+    with pytest.raises(TableError, match="has no lines"):
+        put_into(document)
+
+
+def test_what_holds_is_shown_and_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUERY_REWRITE_REDIS_URL", "redis://me:hush@host")
+    shown = {name: (str(value), other) for name, value, other in effective(load_settings(port=7))}
+    assert shown["port"] == ("7", True) and shown["host"] == ("127.0.0.1", False)
+    assert "hush" not in str(shown)
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

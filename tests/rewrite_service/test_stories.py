@@ -38,8 +38,8 @@ def ask(
     context = pb.Context(device_id=f"{user}-{device}", device_type=device, has_screen=screen, locale="en-US")
     given = {"user_id": user, "query": query, "timestamp_ms": at_ms, "asr_confidence": 0.8, "context": context} | fields
     asked = a_request(**given)
-    explained = server.stub.Explain(pb.ExplainRequest(request=asked), timeout=10)
-    reply = server.stub.Rewrite(asked, timeout=10)
+    explained = server.stub.Explain(pb.ExplainRequest(request=asked), timeout=60)
+    reply = server.stub.Rewrite(asked, timeout=60)
     assert (reply.decision, reply.text, reply.layer) == (
         explained.response.decision,
         explained.response.text,

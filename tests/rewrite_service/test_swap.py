@@ -4,7 +4,6 @@ refused, and one call goes back."""
 from __future__ import annotations
 
 import shutil
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import grpc
 import orjson
 import pytest
-from conftest import Launch, RunningServer, a_request
+from conftest import Asking, Launch, RunningServer, a_request, until
 
 from rewrite_service.bundle import MANIFEST, read_manifest
 from rewrite_service.kept_bundles import kept_folder
@@ -50,17 +49,10 @@ def place(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(launch: Launch, place: Path) -> RunningServer:
-    running = launch(bundle=place, workers=WORKERS, admin_port=0, bundle_watch_s=0.2, default_deadline_ms=2000)
-    until(lambda: len(admin(running).BundleStatus(admin_pb2.BundleStatusRequest()).processes) == WORKERS)
+    running = launch(bundle=place, workers=WORKERS, admin_port=0, bundle_watch_s=0.2, max_wait_ms=60_000)
+    until(lambda: sum(line["event"].startswith("listening on") for line in running.log()) == WORKERS)
+    assert len(admin(running).BundleStatus(admin_pb2.BundleStatusRequest()).processes) == WORKERS
     return running
-
-
-def until(reached: Callable[[], Any], seconds: float = 120.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := reached()):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return value
 
 
 _channels: dict[str, grpc.Channel] = {}
@@ -78,38 +70,33 @@ def swap(server: RunningServer, **where: str) -> admin_pb2.SwapBundleResponse:
 
 def served(server: RunningServer) -> set[str]:
     """By all processes."""
-    return {p.version for p in admin(server).BundleStatus(admin_pb2.BundleStatusRequest(), timeout=10).processes}
+    return {p.version for p in admin(server).BundleStatus(admin_pb2.BundleStatusRequest(), timeout=60).processes}
 
 
-class Load:
-    """Asks over connections of its own until told to stop. `seen`: answers by bundle version and decision."""
+class Load(Asking):
+    """Asks over connections of its own. `seen`: answers by bundle version and decision."""
 
     def __init__(self, address: str, connections: int = 6) -> None:
+        super().__init__(self._once, connections)
         self.seen: Counter[tuple[str, int]] = Counter()
         self.failed: list[str] = []
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(address,)) for _ in range(connections)]
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        self._channels = [grpc.insecure_channel(address, options=options) for _ in range(connections)]
 
-    def _ask(self, address: str) -> None:
-        with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-            stub = rewrite_pb2_grpc.RewriteServiceStub(channel)
-            while not self._stop.wait(0.02):
-                try:
-                    reply = stub.Rewrite(a_request(**ASKED), timeout=10)
-                except grpc.RpcError as error:
-                    self.failed.append(f"{error.code()}: {error.details()}")
-                    continue
-                self.seen[reply.bundle_version, reply.decision] += 1
+    def _once(self, connection: int) -> None:
+        stub = rewrite_pb2_grpc.RewriteServiceStub(self._channels[connection])
+        try:
+            reply = stub.Rewrite(a_request(**ASKED), timeout=60)
+        except grpc.RpcError as error:
+            self.failed.append(f"{error.code()}: {error.details()}")
+        else:
+            self.seen[reply.bundle_version, reply.decision] += 1
+        time.sleep(0.02)
 
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        for channel in self._channels:
+            channel.close()
 
 
 @pytest.fixture
@@ -162,7 +149,7 @@ def test_what_cannot_be_used_is_refused_and_nothing_changes(
             swap(server, path=str(bad))
         assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         assert said in refused.value.details()
-        assert server.stub.Rewrite(a_request(**ASKED), timeout=10).bundle_version == back_after
+        assert server.stub.Rewrite(a_request(**ASKED), timeout=60).bundle_version == back_after
     until(lambda: served(server) == {back_after})
 
 

@@ -13,15 +13,15 @@ MINUTE_MS = 60_000
 
 
 def teach(server: RunningServer, user: str, text: str, at_ms: int = NOON) -> pb.TeachResponse:
-    return server.stub.Teach(pb.TeachRequest(user_id=user, text=text, timestamp_ms=at_ms), timeout=10)
+    return server.stub.Teach(pb.TeachRequest(user_id=user, text=text, timestamp_ms=at_ms), timeout=60)
 
 
 def ask(server: RunningServer, user: str, query: str, at_ms: int = NOON + MINUTE_MS) -> pb.RewriteResponse:
-    return server.stub.Rewrite(a_request(user_id=user, query=query, timestamp_ms=at_ms), timeout=10)
+    return server.stub.Rewrite(a_request(user_id=user, query=query, timestamp_ms=at_ms), timeout=60)
 
 
 def told(server: RunningServer, user: str) -> list[pb.Preference]:
-    return list(server.stub.ListPreferences(pb.ListPreferencesRequest(user_id=user), timeout=10).preferences)
+    return list(server.stub.ListPreferences(pb.ListPreferencesRequest(user_id=user), timeout=60).preferences)
 
 
 def failed(user: str, query: str, at_ms: int) -> pb.Interaction:
@@ -87,7 +87,7 @@ def test_likes_that_compete_are_weighed_and_not_taken(server: RunningServer) -> 
     teach(server, "lia", "i like italian restaurants")
     teach(server, "lia", "i like thai restaurants")
     request = a_request(user_id="lia", query="find a restaurant nearby", timestamp_ms=NOON + 1)
-    explained = server.stub.Explain(pb.ExplainRequest(request=request), timeout=10)
+    explained = server.stub.Explain(pb.ExplainRequest(request=request), timeout=60)
     offered = {c.text for c in explained.candidates if "taught" in c.sources}
     assert offered == {"find an italian restaurant nearby", "find a thai restaurant nearby"}
     assert explained.response.reason != pb.REASON_TAUGHT
@@ -96,7 +96,7 @@ def test_likes_that_compete_are_weighed_and_not_taken(server: RunningServer) -> 
 def test_explain_shows_what_was_taught_among_what_else_was_weighed(server: RunningServer) -> None:
     teach(server, "exa", "my boss is called carol")
     request = a_request(user_id="exa", query="call my boss", timestamp_ms=NOON + 1)
-    explained = server.stub.Explain(pb.ExplainRequest(request=request), timeout=10)
+    explained = server.stub.Explain(pb.ExplainRequest(request=request), timeout=60)
     assert explained.response.text == "call carol" and explained.response.reason == pb.REASON_TAUGHT
     shown = {c.text: c for c in explained.candidates}
     assert "taught" in shown["call carol"].sources and shown["call carol"].layer == pb.LAYER_PERSONAL
@@ -114,7 +114,7 @@ def test_what_has_come_to_work_as_said_is_left_alone(server: RunningServer) -> N
         for n in range(1, 5)
         for query, meant in (("play jazz", jazz), ("the usual", coffee))
     ]
-    server.stub.Record(pb.RecordRequest(interactions=turns), timeout=10)
+    server.stub.Record(pb.RecordRequest(interactions=turns), timeout=60)
     assert ask(server, "wes", "the usual", NOON + 9 * DAY_MS).reason != pb.REASON_TAUGHT
     teach(server, "wes", "by the usual i mean play jazz", NOON + 10 * DAY_MS)
     assert ask(server, "wes", "the usual", NOON + 11 * DAY_MS).text == "play jazz"
@@ -127,14 +127,14 @@ def test_a_client_that_does_not_say_what_it_served_does_not_unteach(server: Runn
         a_turn(user_id="lazy", query="jazz o'clock", interpretation=jazz, timestamp_ms=NOON + n * DAY_MS)
         for n in range(1, 4)
     ]
-    server.stub.Record(pb.RecordRequest(interactions=turns), timeout=10)
+    server.stub.Record(pb.RecordRequest(interactions=turns), timeout=60)
     assert ask(server, "lazy", "jazz o'clock", NOON + 9 * DAY_MS).text == "play jazz"
 
 
 def test_who_fails_again_with_the_same_words_is_asked_to_teach(server: RunningServer) -> None:
     query = "play my xylocarp mix"
     assert not ask(server, "sue", query, NOON).HasField("teach_suggestion")
-    server.stub.Record(pb.RecordRequest(interactions=[failed("sue", query, NOON)]), timeout=10)
+    server.stub.Record(pb.RecordRequest(interactions=[failed("sue", query, NOON)]), timeout=60)
     reply = ask(server, "sue", query, NOON + 20_000)
     assert reply.decision == pb.DECISION_PASS
     hint = reply.teach_suggestion
@@ -144,7 +144,7 @@ def test_who_fails_again_with_the_same_words_is_asked_to_teach(server: RunningSe
     assert ask(server, "sue", query, NOON + 22_000).text == "play jazz mix"
     assert not ask(server, "sue", "play jazz", NOON + 23_000).HasField("teach_suggestion")
     whole = "frobnicate the living room"
-    server.stub.Record(pb.RecordRequest(interactions=[failed("sue", whole, NOON + 30_000)]), timeout=10)
+    server.stub.Record(pb.RecordRequest(interactions=[failed("sue", whole, NOON + 30_000)]), timeout=60)
     hint = ask(server, "sue", whole, NOON + 40_000).teach_suggestion
     assert (hint.kind, hint.subject) == (pb.PREFERENCE_KIND_ALIAS, whole)
     assert not ask(server, "sue", whole, NOON + DAY_MS).HasField("teach_suggestion"), "long ago"
@@ -176,7 +176,7 @@ def test_what_cannot_be_taken_down_is_refused_by_name_and_not_quoted(
     server: RunningServer, sent: pb.TeachRequest, field: str
 ) -> None:
     with pytest.raises(grpc.RpcError) as refused:
-        server.stub.Teach(sent, timeout=10)
+        server.stub.Teach(sent, timeout=60)
     assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert refused.value.details().startswith(f"{field}: ")
     assert not any(word in refused.value.details() for word in ("quagmire", "biopsy", "zebulon"))
@@ -188,9 +188,9 @@ def test_there_is_an_end_to_what_is_kept(server: RunningServer) -> None:
         user_id="max", preference=pb.Preference(kind=pb.PREFERENCE_KIND_NAME, subject=f"thing {n}", value="it")
     )
     for n in range(100):
-        server.stub.Teach(lesson(n), timeout=10)
+        server.stub.Teach(lesson(n), timeout=60)
     with pytest.raises(grpc.RpcError) as refused:
-        server.stub.Teach(lesson(100), timeout=10)
+        server.stub.Teach(lesson(100), timeout=60)
     assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    server.stub.Teach(lesson(99), timeout=10)
+    server.stub.Teach(lesson(99), timeout=60)
     assert len(told(server, "max")) == 100

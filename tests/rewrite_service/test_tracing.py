@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
-from conftest import Launch, RunningServer, a_request, a_turn
+from conftest import PATIENCE_S, Launch, RunningServer, a_request, a_turn
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
@@ -38,7 +38,7 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
                     self.spans.put(span)
         return otlp.ExportTraceServiceResponse()
 
-    def take(self, trace: str, seconds: float = 15.0) -> list[Any]:
+    def take(self, trace: str, seconds: float = PATIENCE_S) -> list[Any]:
         """The spans of a trace, once its call's own has come, which is sent last."""
         found, end = [], time.monotonic() + seconds
         while not any(span.kind == span.SPAN_KIND_SERVER for span in found):
@@ -77,7 +77,7 @@ def context(trace: str, sampled: bool = True) -> tuple[tuple[str, str], ...]:
 def test_the_callers_trace_goes_on_with_a_span_for_each_stage(
     server: RunningServer, receiver: tuple[Receiver, str]
 ) -> None:
-    reply = server.stub.Rewrite(a_request(user_id="cleo", query="play ago"), timeout=5, metadata=context(TRACE))
+    reply = server.stub.Rewrite(a_request(user_id="cleo", query="play ago"), timeout=60, metadata=context(TRACE))
     spans = receiver[0].take(TRACE)
     (call,) = [span for span in spans if span.kind == span.SPAN_KIND_SERVER]
     assert call.parent_span_id.hex() == PARENT and call.name == "rewrite.v1.RewriteService/Rewrite"
@@ -101,7 +101,7 @@ def test_the_callers_trace_goes_on_with_a_span_for_each_stage(
 def test_a_refused_call_has_its_status_and_no_grounds(server: RunningServer, receiver: tuple[Receiver, str]) -> None:
     trace = "a" * 32
     with pytest.raises(grpc.RpcError):
-        server.stub.Rewrite(a_request(query="xylocarp" * 200), timeout=5, metadata=context(trace))
+        server.stub.Rewrite(a_request(query="xylocarp" * 200), timeout=60, metadata=context(trace))
     (call,) = receiver[0].take(trace)
     attributes = {a.key: a.value for a in call.attributes}
     assert attributes["rpc.grpc.status_code"].int_value == grpc.StatusCode.INVALID_ARGUMENT.value[0]
@@ -113,14 +113,14 @@ def test_nothing_is_sent_that_nobody_asked_for_and_no_text_ever(
 ) -> None:
     for query in ("xylocarp", "play ago"):
         request = a_request(user_id="maximilian", query=query, interaction_id=f"secret-{query}")
-        server.stub.Rewrite(request, timeout=5, metadata=context("b" * 32, sampled=False))
-        server.stub.Rewrite(request, timeout=5)
+        server.stub.Rewrite(request, timeout=60, metadata=context("b" * 32, sampled=False))
+        server.stub.Rewrite(request, timeout=60)
         for broken in ("xylocarp", "00-xylocarp-1-01", ""):
-            server.stub.Rewrite(request, timeout=5, metadata=(("traceparent", broken),))
+            server.stub.Rewrite(request, timeout=60, metadata=(("traceparent", broken),))
     turn = a_turn(user_id="maximilian", query="xylocarp")
-    server.stub.Record(pb.RecordRequest(interactions=[turn]), timeout=5, metadata=context("c" * 32))
+    server.stub.Record(pb.RecordRequest(interactions=[turn]), timeout=60, metadata=context("c" * 32))
     asked = pb.ExplainRequest(request=a_request(user_id="maximilian", query="xylocarp"))
-    server.stub.Explain(asked, timeout=5, metadata=context("d" * 32))
+    server.stub.Explain(asked, timeout=60, metadata=context("d" * 32))
     kept = receiver[0].take("c" * 32) + receiver[0].take("d" * 32)
     assert {span.trace_id.hex() for span in kept} == {"c" * 32, "d" * 32}
     assert receiver[0].spans.empty()
@@ -149,8 +149,8 @@ def test_without_the_libraries_the_setting_is_refused_with_the_remedy() -> None:
 def test_a_receiver_that_goes_away_costs_nobody_an_answer(server: RunningServer, receiving: grpc.Server) -> None:
     receiving.stop(None).wait()
     for _ in range(20):
-        assert server.stub.Rewrite(a_request(), timeout=5, metadata=context(TRACE)).decision
+        assert server.stub.Rewrite(a_request(), timeout=60, metadata=context(TRACE)).decision
     begun = time.monotonic()
     assert server.stop() == 0
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
     assert server.log()[-1]["event"] == "stopped"

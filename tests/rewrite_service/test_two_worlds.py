@@ -92,7 +92,7 @@ def pipelines(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         pipeline.close()
 
 
-@settings(max_examples=10, deadline=None, phases=[Phase.generate])
+@settings(max_examples=10, phases=[Phase.generate])
 @given(LIVES)
 def test_nobody_can_tell_whether_another_was_there(pipelines: list[Pipeline], lives: list[tuple[bool, tuple]]) -> None:
     # Ids of one length that begin alike, new ones each time; the second ends as the first begins.

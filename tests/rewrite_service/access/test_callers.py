@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
-from conftest import NOON, Launch, RunningServer, a_request, a_turn, spawn
+from conftest import NOON, Launch, RunningServer, a_request, a_turn, spawn, until
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -28,8 +27,6 @@ METHODS = {
     "Record": pb.RecordRequest(interactions=[a_turn(user_id="mia")]),
 }
 ALL = ["rewrite", "record", "explain"]
-SEEN_S = 10.0
-"""A change of the file is seen within a second, on a machine that has the time."""
 
 
 class Tokens:
@@ -60,14 +57,14 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
         made.add(f"all-{tenant}", ALL, tenant=tenant)
     for scope in ALL:
         made.add(scope, [scope])
-    made.add("slow", ["rewrite"], rate=0.5, burst=3)
+    made.add("slow", ["rewrite"], rate=0.01, burst=3)
     made.add("one-at-a-time", ["explain"], calls=1)
     return made
 
 
 @pytest.fixture(scope="module")
 def server(launch: Launch, tokens: Tokens) -> RunningServer:
-    return launch(tokens_file=tokens.path, default_deadline_ms=5000)
+    return launch(tokens_file=tokens.path, default_deadline_ms=60_000, max_wait_ms=60_000)
 
 
 def error_of(call: Callable[..., Any], *args: object, **kwargs: object) -> grpc.RpcError:
@@ -76,16 +73,9 @@ def error_of(call: Callable[..., Any], *args: object, **kwargs: object) -> grpc.
     return raised.value
 
 
-def until(reached: Callable[[], Any]) -> None:
-    end = time.monotonic() + SEEN_S
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def code(server: RunningServer, metadata: tuple[tuple[str, str], ...]) -> grpc.StatusCode:
     try:
-        server.stub.Rewrite(a_request(), timeout=10, metadata=metadata)
+        server.stub.Rewrite(a_request(), timeout=60, metadata=metadata)
     except grpc.RpcError as error:
         return error.code()
     return grpc.StatusCode.OK
@@ -115,7 +105,7 @@ def test_it_is_refused_before_its_message_is_read(server: RunningServer, method:
 def test_each_method_asks_for_its_scope(server: RunningServer, tokens: Tokens, method: str, scope: str) -> None:
     call = getattr(server.stub, method)
     if METHOD_SCOPES[method] == scope:
-        call(METHODS[method], timeout=10, metadata=tokens[scope])
+        call(METHODS[method], timeout=60, metadata=tokens[scope])
         return
     error = error_of(call, METHODS[method], metadata=tokens[scope])
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
@@ -136,13 +126,13 @@ def test_the_same_id_in_two_tenants_are_two_persons(server: RunningServer, token
 
     def offered(tenant: str, user: str) -> set[str]:
         request = a_request(user_id=user, query=near, timestamp_ms=NOON)
-        reply = server.stub.Explain(pb.ExplainRequest(request=request), timeout=10, metadata=tokens[f"all-{tenant}"])
-        asked = server.stub.Rewrite(request, timeout=10, metadata=tokens[f"all-{tenant}"])
+        reply = server.stub.Explain(pb.ExplainRequest(request=request), timeout=60, metadata=tokens[f"all-{tenant}"])
+        asked = server.stub.Rewrite(request, timeout=60, metadata=tokens[f"all-{tenant}"])
         return {candidate.text for candidate in reply.candidates} | {asked.text}
 
     def record(tenant: str) -> int:
         sent = pb.RecordRequest(interactions=turns)
-        return server.stub.Record(sent, timeout=10, metadata=tokens[f"all-{tenant}"]).new_interactions
+        return server.stub.Record(sent, timeout=60, metadata=tokens[f"all-{tenant}"]).new_interactions
 
     assert text not in offered("acme", "bob")
     assert record("acme") == 4
@@ -160,7 +150,7 @@ def test_the_bundles_users_are_the_default_tenants(server: RunningServer, tokens
     mine = pb.ExplainRequest(request=a_request(user_id=user, query="play", timestamp_ms=NOON * 2))
 
     def texts(request: pb.ExplainRequest, tenant: str) -> list[str]:
-        reply = server.stub.Explain(request, timeout=10, metadata=tokens[f"all-{tenant}"])
+        reply = server.stub.Explain(request, timeout=60, metadata=tokens[f"all-{tenant}"])
         return [(c.text, c.layer, [f.value for f in c.features if f.value == f.value]) for c in reply.candidates]
 
     assert texts(mine, "") != texts(shared, "")
@@ -172,14 +162,14 @@ def test_one_that_asks_too_often_is_told_when_to_come_again(server: RunningServe
     assert codes == [grpc.StatusCode.OK] * 3
     error = error_of(server.stub.Rewrite, a_request(), metadata=tokens["slow"])
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert 0 < int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) <= 2000
+    assert 0 < int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) <= 100_000
     assert code(server, tokens["all-"]) is grpc.StatusCode.OK, "others are not held up"
 
 
 def test_one_that_has_too_many_calls_under_way_is_refused(server: RunningServer, tokens: Tokens) -> None:
     def ask(_: int) -> grpc.StatusCode:
         try:
-            server.stub.Explain(METHODS["Explain"], timeout=10, metadata=tokens["one-at-a-time"])
+            server.stub.Explain(METHODS["Explain"], timeout=60, metadata=tokens["one-at-a-time"])
         except grpc.RpcError as error:
             return error.code()
         return grpc.StatusCode.OK
@@ -254,5 +244,5 @@ def test_a_tokens_file_that_cannot_be_used_ends_the_start(
         (tmp_path / "tokens.toml").write_text(content)
     settings = {"tokens_file": tmp_path / "tokens.toml"}
     process = spawn(bundle_dir, tmp_path / "state", tmp_path / "log", **settings)
-    assert process.wait(60) == Exit.ACCESS
+    assert process.wait(120) == Exit.ACCESS
     assert said in (tmp_path / "log").read_text()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
-from conftest import Launch, RunningServer, a_request
+from conftest import Launch, RunningServer, a_request, until
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from rewrite_service.pb import rewrite_pb2 as pb
@@ -27,13 +26,13 @@ def server(launch: Launch) -> RunningServer:
         max_metadata_bytes=METADATA_BYTES,
         max_message_bytes=MESSAGE_BYTES,
         max_connections=CONNECTIONS,
-        default_deadline_ms=5000,
+        default_deadline_ms=60_000,
     )
 
 
 def code_of(call: Callable[..., object], *args: object, **kwargs: object) -> grpc.StatusCode:
     try:
-        call(*args, timeout=20, **kwargs)
+        call(*args, timeout=60, **kwargs)
     except grpc.RpcError as error:
         return error.code()
     return grpc.StatusCode.OK
@@ -73,7 +72,7 @@ def most_memory(server: RunningServer) -> int:
 def test_so_many_connections_and_one_that_ends_makes_room(server: RunningServer) -> None:
     def healthy(channel: grpc.Channel) -> bool:
         try:
-            return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5).status == 1
+            return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60).status == 1
         except grpc.RpcError as error:
             assert error.code() is grpc.StatusCode.UNAVAILABLE
             return False
@@ -86,9 +85,7 @@ def test_so_many_connections_and_one_that_ends_makes_room(server: RunningServer)
         assert let_in == [True] * (CONNECTIONS - 1) + [False] * 3
         for channel in (channels[0], *channels[CONNECTIONS - 1 : -1]):  # those refused would take the place themselves
             channel.close()
-        end = time.monotonic() + 10
-        while not healthy(channels[-1]):
-            assert time.monotonic() < end
+        until(lambda: healthy(channels[-1]))
         assert server.health() == SERVING
     finally:
         for channel in channels:
@@ -97,7 +94,7 @@ def test_so_many_connections_and_one_that_ends_makes_room(server: RunningServer)
 
 def test_whoever_only_pings_is_sent_away(server: RunningServer) -> None:
     host, port = server.address.split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as raw:
+    with socket.create_connection((host, int(port)), timeout=60) as raw:
         raw.sendall(_PREFACE + frame(_SETTINGS) + frame(_PING, bytes(8)) * 50)
         read = raw.makefile("rb")
         while True:
@@ -107,4 +104,4 @@ def test_whoever_only_pings_is_sent_away(server: RunningServer) -> None:
             if header[3] == _GOAWAY:
                 break
         assert int.from_bytes(payload[4:8], "big") == _ENHANCE_YOUR_CALM
-    assert server.stub.Rewrite(a_request(), timeout=10).decision != pb.DECISION_UNSPECIFIED
+    assert server.stub.Rewrite(a_request(), timeout=60).decision != pb.DECISION_UNSPECIFIED

