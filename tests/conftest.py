@@ -19,7 +19,7 @@ settings.register_profile(
 settings.register_profile("explore", settings.get_profile("suite"), derandomize=False)
 settings.load_profile("suite")
 
-_LONG_FILES = (
+LONG_FILES = (
     "test_replay.py", "test_train_encoder.py", "test_evaluation.py", "test_spark.py", "test_bundle.py",
     "test_training.py", "test_privacy.py", "test_engines.py", "test_workers.py", "test_examples.py", "test_console.py",
     "test_http_door.py", "test_server.py", "test_label_command.py", "test_train_rephrase.py", "test_pipeline_stages.py",
@@ -31,7 +31,7 @@ first builds the bundle; the second needs none, and so does not wait for it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    place = {name: number for number, name in enumerate(_LONG_FILES)}
+    place = {name: number for number, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 

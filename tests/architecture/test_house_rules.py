@@ -49,3 +49,9 @@ def test_source_keeps_the_rules(path: Path) -> None:
 def test_the_pipeline_knows_no_transport() -> None:
     for module in ("pipeline", "opening", "assemble", "bundle", "user_state", "replay", "examples", "learning"):
         assert "grpc" not in imported(ROOT / "rewrite_service" / f"{module}.py")
+
+
+def test_files_that_begin_first_are_there() -> None:
+    from tests.conftest import LONG_FILES
+
+    assert set(LONG_FILES) <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}

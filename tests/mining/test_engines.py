@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -221,14 +222,15 @@ def test_turns_after_a_forgetting_count(records: list[Record], log: Path, tmp_pa
 
 
 def bytes_with(folder: Path, text: str) -> list[Path]:
-    """Files that hold the text: Parquet as what it says, since it is compressed."""
-    found = []
+    """Files that hold the text, not as a part of a longer word, such as a hash that spells it by chance: Parquet as
+    what it says, since it is compressed."""
+    found, word = [], re.compile(rb"(?<!\w)%b(?!\w)" % re.escape(text.encode()))
     for path in folder.rglob("*"):
         if path.is_file():
             raw = path.read_bytes()
             if path.suffix == ".parquet":
                 raw += repr(pyarrow.parquet.read_table(path, partitioning=None).to_pylist()).encode()
-            if text.encode() in raw:
+            if word.search(raw):
                 found.append(path)
     return found
 

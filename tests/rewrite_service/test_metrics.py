@@ -62,12 +62,13 @@ def test_calls_are_counted_by_what_became_of_them(server: RunningServer) -> None
 
 
 def test_all_stages_have_a_name(server: RunningServer) -> None:
+    too_late = {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}  # the latter: seen at the door
     for timeout in (0.0005, 0.002, 0.004, 60):
         for user in ("ada", "nobody"):
             try:
                 server.stub.Rewrite(a_request(user_id=user, query="play agoo"), timeout=timeout)
             except grpc.RpcError as error:
-                assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+                assert error.code() in too_late
     scraped = server.scrape()
     assert scraped.value("query_rewrite_stage_seconds_count", stage="predict") > 0
     assert scraped.value("query_rewrite_stage_seconds_count", stage=OTHER) == 0

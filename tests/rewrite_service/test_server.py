@@ -135,7 +135,8 @@ def test_a_short_deadline_is_kept(server: RunningServer, milliseconds: int) -> N
         try:
             server.stub.Rewrite(a_request(), timeout=milliseconds / 1000)
         except grpc.RpcError as error:
-            assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            # The latter where it is seen at the door that the deadline cannot be kept.
+            assert error.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
         took.append(time.monotonic() - begun)
         # One that waits, so that the next short one finds nobody before it and is not refused at the door.
         assert server.stub.Rewrite(a_request(), timeout=60).decision
