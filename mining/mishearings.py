@@ -11,7 +11,6 @@ import math
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from retriever.hearing import Hearing, prior_shares
 from retriever.interaction import Channel, Interaction
 from retriever.normalise import normalise
 from retriever.pronunciation import ALPHABET, pronounce
+from retriever.remember import remember
 
 PRIOR_COUNTS = 40.0
 """What is known beforehand of a phoneme weighs like so many hearings of it."""
@@ -59,7 +59,7 @@ def differing(heard: str, said: str) -> tuple[str, str]:
     return " ".join(a), " ".join(b)
 
 
-@lru_cache(maxsize=65536)
+@remember(size=lambda heard, said, repaired: len(heard) + len(said))
 def _pair(heard: str, said: str, repaired: bool) -> Mishearing | None:
     a, b = (pronounce(words) for words in differing(heard, said))
     shorter, longer = sorted((len(a), len(b)))

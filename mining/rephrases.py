@@ -10,7 +10,6 @@ All likeness is on texts in normal form.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from rapidfuzz import fuzz
@@ -18,6 +17,7 @@ from rapidfuzz import fuzz
 from mining.pursuit import UNSEEN, Pursuit, Step
 from retriever.interaction import Channel, Explicit, Interaction
 from retriever.normalise import normalise
+from retriever.remember import characters, remember
 from retriever.sound import sound_key
 
 REPHRASE_WINDOW_MS = 120_000
@@ -41,13 +41,13 @@ Marks = Sequence[Mark | None]
 """Of each of a user's turns in time order; None where no later turn of the dialogue comes into question."""
 
 
-@lru_cache(maxsize=65536)
+@remember(size=characters)
 def affinity(a: str, b: str) -> float:
     """0 to 1: how far two texts in normal form share letters, words or sound, whichever says most."""
     return max(fuzz.ratio(a, b), fuzz.token_set_ratio(a, b), fuzz.ratio(sound_key(a), sound_key(b))) / 100
 
 
-@lru_cache(maxsize=65536)
+@remember(size=characters)
 def says_it_again(a: str, b: str) -> bool:
     """Whether `b` holds all that `a` says, or what differs sounds alike: a mishearing, not a change of mind."""
     first, second = a.split(), b.split()

@@ -21,13 +21,12 @@ from retriever.global_index import GlobalIndex
 from retriever.interaction import Interpretation
 from retriever.normalise import word_pairs
 from retriever.packed import HashCounts, PackedStrings, hash_once, key_hash
+from retriever.remember import characters, remember
 from retriever.sound import SoundSpace
 from retriever.views import Hits, TextEncoder, Views
 
 MIN_PEOPLE = 2
 _COLUMNS = ("attempts", "successes", "people", "last_success_ms", "reading_no_screen", "reading_screen")
-_REMEMBERED = 16384
-"""Keys whose counts are remembered, of each kind: the same words, names and meanings come again and again."""
 _AGREEMENT = ("agreement_no_screen", "agreement_screen")
 
 
@@ -62,6 +61,14 @@ class TextRecord:
 
 def _reading_key(reading: Interpretation) -> tuple[str, ...]:
     return reading.intent, *(part for slot in reading.slots for part in slot)
+
+
+def _reading_size(reading: Interpretation) -> int:
+    return characters(*_reading_key(reading))
+
+
+def _pair_size(pair: tuple[str, str]) -> int:
+    return characters(*pair)
 
 
 def _count(counts: HashCounts, key: str) -> float:
@@ -146,11 +153,12 @@ class GlobalLayer:
         self._text_alone_at = lru_cache(maxsize=8192)(texts.__getitem__)
         self._views = {name: column.data for name, column in columns.items()}
         self._text_at = lru_cache(maxsize=8192)(partial(_read_text, texts, reading, self._views))
-        self._word_count = lru_cache(_REMEMBERED)(partial(_count, words))
-        self._value_count = lru_cache(_REMEMBERED)(partial(_count, slot_values))
-        self._log_pair_count = lru_cache(_REMEMBERED)(partial(_log_pair_count, word_pairs))
-        self._rarest_pair = lru_cache(_REMEMBERED)(partial(_rarest_pair, self._log_pair_count))
-        self._log_reading_counts = lru_cache(_REMEMBERED)(partial(_log_reading_counts, readings_of))
+        # These are of what is asked for, and so of people, and are forgotten with them.
+        self._word_count = remember()(partial(_count, words))
+        self._value_count = remember()(partial(_count, slot_values))
+        self._log_pair_count = remember(size=_pair_size)(partial(_log_pair_count, word_pairs))
+        self._rarest_pair = remember()(partial(_rarest_pair, self._log_pair_count))
+        self._log_reading_counts = remember(size=_reading_size)(partial(_log_reading_counts, readings_of))
 
     @classmethod
     def build(

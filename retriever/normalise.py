@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
 from itertools import pairwise
+
+from retriever.remember import remember
 
 MAX_CHARS = 1000
 """Longer texts are cut before anything else: no request is this long, and work a request is bounded."""
@@ -21,7 +22,7 @@ _LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
 _PLAIN = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)?(?: [a-z0-9]+(?:'[a-z0-9]+)?)*")
 
 
-@lru_cache(maxsize=16384)
+@remember()
 def normalise(text: str) -> str:
     """The normal form of `text`: NFKC, case-folded, letters, digits and inner apostrophes, single spaces.
 

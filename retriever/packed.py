@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+
+from retriever.remember import characters, remember
 
 
 def hash_once(*parts: str) -> int:
@@ -21,7 +22,7 @@ def hash_once(*parts: str) -> int:
     )
 
 
-@lru_cache(maxsize=65536)
+@remember(size=characters)
 def key_hash(*parts: str) -> int:
     """64-bit hash of a key, the same on every machine (BLAKE2b). Parts are kept apart: ("ab", "c") != ("a", "bc")."""
     return hash_once(*parts)

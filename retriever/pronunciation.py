@@ -8,12 +8,12 @@ widest context known deciding), and the dictionary's words on which the rules ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from retriever.packed import PackedMap
+from retriever.remember import remember
 
 PHONEMES = (
     ["AA", "AE", "AH", "AO", "AW", "AY", "B", "CH", "D", "DH", "EH", "ER", "EY", "F", "G", "HH", "IH", "IY", "JH",
@@ -50,7 +50,7 @@ def by_rules(word: str, table: PackedMap) -> bytes:
     return b"".join(out)
 
 
-@lru_cache(maxsize=65536)
+@remember()
 def pronounce_word(word: str) -> bytes:
     """The phonemes of one word in normal form; digits one by one."""
     if word.isalpha():
@@ -73,7 +73,7 @@ def _read(word: str) -> bytes:
     return b"".join([_letter(padded[i : i + width]) for i in range(len(word))])
 
 
-@lru_cache(maxsize=16384)
+@remember()
 def _letter(window: str) -> bytes:
     """What the letter in the middle of `window`, the widest context, sounds like."""
     letter, after = window[_BEFORE], window[_BEFORE + 1 :]
@@ -94,7 +94,7 @@ def _parts(word: str) -> list[str]:
     return out
 
 
-@lru_cache(maxsize=65536)
+@remember()
 def pronounce(text: str) -> bytes:
     """The phonemes of a text in normal form, words run together. b"" for ""."""
     return b"".join(map(pronounce_word, text.split()))

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 
 from retriever.pronunciation import ALPHABET, PHONEMES, pronounce
+from retriever.remember import remember
 
 DIMENSION = 512
 _BUCKETS = 1 << 15
@@ -49,26 +50,26 @@ def _class_table() -> bytes:
 _CLASS_OF = _class_table()
 
 
-@lru_cache(maxsize=65536)
+@remember()
 def sound_classes(text: str) -> str:
     """The text in normal form as broad phonetic classes, one letter a phoneme, words run together. "" for ""."""
     return pronounce(text).translate(_CLASS_OF).decode("ascii")
 
 
-@lru_cache(maxsize=65536)
+@remember()
 def sound_key(text: str) -> str:
     """The consonants of the text by class, with the vowels that begin words: what is left of it when vowels blur."""
     return "".join(map(word_key, text.split()))
 
 
-@lru_cache(maxsize=65536)
+@remember()
 def word_key(word: str) -> str:
     """`sound_key` of one word."""
     classes = sound_classes(word)
     return classes[:1] + classes[1:].replace("a", "")
 
 
-@lru_cache(maxsize=65536)
+@remember(8192)  # kilobytes each
 def _buckets(text: str) -> np.ndarray:
     """int64 (n,): the hash buckets of the text's n-grams, one entry an occurrence."""
     classes = f"^{sound_classes(text)}$" if text else ""

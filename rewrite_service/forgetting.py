@@ -7,16 +7,15 @@ and by its tombstones, at which they look from time to time to drop it from memo
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from retriever.interaction import Interaction
+from retriever.remember import forget_all
 from rewrite_service.assemble import Knowledge
 from rewrite_service.errors import StoreError
 from rewrite_service.kept_bundles import with_kept
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 _SPACE, _ALL = "forgettings", b"all"
 """Where the store counts how often users were forgotten."""
-_REMEMBERING = type(lru_cache(len))
-_OURS = ("retriever", "ranker", "mining", "rewrite_service")
 
 
 class CacheByUser(Protocol):
@@ -150,8 +147,4 @@ def clear_text_caches(knowledge: Knowledge) -> None:
     out of them, nor whose it was; they fill again within seconds, so that all go rather than one text too few."""
     knowledge.meaning.clear()
     knowledge.sound.clear()
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in _OURS:
-            for value in list(vars(module).values()):
-                if isinstance(value, _REMEMBERING):
-                    value.cache_clear()
+    forget_all()

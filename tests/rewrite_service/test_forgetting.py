@@ -16,9 +16,9 @@ from conftest import RunningServer, a_request, a_turn
 from typer.testing import CliRunner
 
 from mining.schema import to_record
-from retriever import normalise as normal_forms
 from retriever.packed import PackedStrings
 from retriever.preferences import PreferenceKind, preference
+from retriever.remember import remembered as results_kept
 from retriever.vector_cache import CachedEncoder
 from rewrite_service import forgetting
 from rewrite_service.access.tenants import inner_id
@@ -143,13 +143,13 @@ def pipeline(bundle: Bundle, tmp_path: Path) -> Iterator[Pipeline]:
 
 def remembered(pipeline: Pipeline, query: str) -> list[str]:
     """The caches in which something of ann, or of her text, is left."""
-    knowledge = pipeline._bundle.knowledge
+    count, knowledge = results_kept(), pipeline._bundle.knowledge  # the count first: looking is remembered too
     held = {
         "users": "ann" in pipeline._users.users(),
         "decisions": "ann" in pipeline._decisions.users(),
         "meaning": query in knowledge.meaning,
         "sound": query in knowledge.sound,
-        "normal forms": normal_forms.normalise.cache_info().currsize > 0,
+        "words": count > 0,
     }
     return [name for name, there in held.items() if there]
 

@@ -1,0 +1,62 @@
+"""Functions of texts that remember what they made of them: bounded in bytes, and emptied when somebody is forgotten.
+
+`functools.lru_cache` bounds entries alone, and a text may have a thousand characters: somebody who asks such things on
+purpose would fill a gigabyte. Nothing that long comes a second time, so it is computed each time.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from functools import lru_cache, update_wrapper
+from typing import Any, ParamSpec, TypeVar
+
+LONGEST = 128
+"""Characters of a key that is remembered: two or three times as many as a spoken request has."""
+MOST_ENTRIES = 32_768
+"""Of one function, with results of some bytes a character: at most 10 to 30 MB where all are as long as can be."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_made: weakref.WeakSet[Any] = weakref.WeakSet()  # functools does not name the type of what lru_cache makes
+_changing = threading.Lock()
+
+
+def characters(*texts: str) -> int:
+    """Of several texts together: the size of a key of them."""
+    return sum(map(len, texts))
+
+
+def remember(most: int = MOST_ENTRIES, size: Callable[..., int] = len) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator for pure functions. `most`: results kept, the latest. `size`: of a call's arguments, in characters;
+    what is greater than `LONGEST` is not kept. Thread-safe, as `functools.lru_cache` is."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        cached: Callable[..., R] = lru_cache(most)(function)
+        with _changing:
+            _made.add(cached)
+
+        def remembering(*key: Any) -> R:
+            return cached(*key) if size(*key) <= LONGEST else plain(*key)
+
+        plain: Callable[..., R] = function
+        return update_wrapper(remembering, function)  # type: ignore[return-value]  # positional arguments alone
+
+    return decorate
+
+
+def remembered() -> int:
+    """How many results are kept, of all functions together."""
+    return sum(cached.cache_info().currsize for cached in _all())
+
+
+def forget_all() -> None:
+    """Keeps nothing any more. Nobody can say whose the texts were, so that all go rather than one too few."""
+    for cached in _all():
+        cached.cache_clear()
+
+
+def _all() -> list[Any]:
+    with _changing:
+        return list(_made)
