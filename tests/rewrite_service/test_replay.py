@@ -336,8 +336,7 @@ def interrupted(log: Path, out: Path, midway: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("midway", ["replaying requests", "learning to rank"])
-@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize(("midway", "old"), [("replaying requests", True), ("learning to rank", False)])
 def test_ctrl_c_leaves_no_half_bundle(tmp_path: Path, small_log: list[bytes], midway: str, old: bool) -> None:
     log, out = tmp_path / "log.jsonl", tmp_path / "bundle"
     log.write_bytes(b"\n".join(small_log) + b"\n")
