@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
 
 from rewrite_service.pb import generate
+
+PROTO = Path(__file__).parents[2] / "proto"
+AS_IT_WAS = Path(__file__).parent / "golden" / "rewrite.v1.binpb"
+"""The contract that clients out there may hold. What it has grown since goes in with
+`cd proto && buf build --exclude-source-info -o ../tests/rewrite_service/golden/rewrite.v1.binpb`."""
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +87,35 @@ def test_interaction_begins_with_the_fields_of_a_request(
     messages = {message.name: message for message in all_described["rewrite/v1/rewrite.proto"].message_type}
     fields = {name: [(f.number, f.name, f.type) for f in messages[name].field] for name in messages}
     assert fields["Interaction"][: len(fields["RewriteRequest"])] == fields["RewriteRequest"]
+
+
+def buf(folder: Path, *command: str) -> tuple[int, str]:
+    """What buf says of the contract in a folder."""
+    binary = Path(sys.executable).with_name("buf")
+    done = subprocess.run([binary, *command], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_buf_finds_no_fault_with_it() -> None:
+    assert buf(PROTO, "lint") == (0, "")
+
+
+def test_it_only_grows() -> None:
+    assert buf(PROTO, "breaking", "--against", str(AS_IT_WAS)) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("was", "made", "command", "told"),
+    [
+        ("string user_id = 2;", "", ("breaking", "--against", str(AS_IT_WAS)), "user_id"),
+        ("string user_id = 2;", "int64 user_id = 2;", ("breaking", "--against", str(AS_IT_WAS)), "user_id"),
+        ("string user_id = 2;", "string userId = 2;", ("lint",), "lower_snake_case"),
+    ],
+)
+def test_a_fault_is_found(tmp_path: Path, was: str, made: str, command: tuple[str, ...], told: str) -> None:
+    altered = Path(shutil.copytree(PROTO, tmp_path / "proto"))
+    file = altered / "rewrite" / "v1" / "rewrite.proto"
+    assert was in file.read_text()
+    file.write_text(file.read_text().replace(was, made, 1))
+    code, said = buf(altered, *command)
+    assert code != 0 and told in said
