@@ -20,14 +20,14 @@ settings.register_profile("explore", settings.get_profile("suite"), derandomize=
 settings.load_profile("suite")
 
 LONG_FILES = (
-    "test_replay.py", "test_train_encoder.py", "test_evaluation.py", "test_spark.py", "test_bundle.py",
-    "test_training.py", "test_privacy.py", "test_engines.py", "test_workers.py", "test_examples.py", "test_console.py",
+    "test_replay.py", "test_train_encoder.py", "test_spark.py", "test_engines.py", "test_examples.py",
+    "test_training.py", "test_privacy.py", "test_evaluation.py", "test_bundle.py", "test_workers.py", "test_console.py",
     "test_http_door.py", "test_server.py", "test_label_command.py", "test_train_rephrase.py", "test_pipeline_stages.py",
     "test_console_parts.py", "test_client.py", "test_stories.py", "test_cost_of_a_request.py", "test_indexes.py",
     "test_known_rewrite_story.py", "test_swap.py", "test_loadtest.py", "test_chaos.py", "test_redis_store.py",
 )  # fmt: skip
 """Those that take longest begin first (a file is one process's), so that in the end none is left alone with one. The
-first builds the bundle; the second needs none, and so does not wait for it."""
+first builds the bundle; those after it need none, and so do not wait for it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

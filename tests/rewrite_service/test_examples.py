@@ -119,6 +119,7 @@ def came_out(t: Interaction, reading: Interpretation | None, barge_in: bool, exp
     return replace(t, interpretation=reading, outcome=outcome, feedback=Feedback(barge_in, explicit, 3.0))
 
 
+@pytest.mark.no_cover  # twice as long with it, and nothing that others do not go through
 @settings(
     max_examples=12,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
