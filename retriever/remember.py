@@ -1,7 +1,7 @@
 """Functions of texts that remember what they made of them: bounded in bytes, and emptied when somebody is forgotten.
 
 `functools.lru_cache` bounds entries alone, and a text may have a thousand characters: somebody who asks such things on
-purpose would fill a gigabyte. Nothing that long comes a second time, so it is computed each time.
+purpose would fill some hundred megabytes. Hardly anything that long comes a second time, so it is computed each time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 LONGEST = 128
 """Characters of a key that is remembered: two or three times as many as a spoken request has."""
 MOST_ENTRIES = 32_768
-"""Of one function, with results of some bytes a character: at most 10 to 30 MB where all are as long as can be."""
+"""Of one function: some 8 MB where all keys are as long as can be and have a byte a letter."""
 
 P = ParamSpec("P")
 R = TypeVar("R")

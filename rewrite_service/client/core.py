@@ -11,12 +11,14 @@ from typing import Any
 import grpc
 
 from retriever.interaction import Channel, Context, Interaction, Request
+from rewrite_service.client.breaker import Breaker
 from rewrite_service.client.messages import from_interaction, from_turn_feedback, to_preference, word_of
 from rewrite_service.client.options import SERVICE
 from rewrite_service.client.values import Answer, ClientError, ForgottenUser, Item, Suggestion, Taught
 from rewrite_service.pb import rewrite_pb2 as pb
 
 CIRCUIT_OPEN = "circuit_open"
+CLIENT_ERROR = "client_error"
 TOO_LARGE = "message_too_large"
 """gRPC has the status of overload for it, which would be tried again."""
 MOST_ITEMS = 1000
@@ -112,16 +114,20 @@ def error_of(error: BaseException) -> ClientError:
         if code == "resource_exhausted" and _TOO_LARGE in said:
             code = TOO_LARGE
         return ClientError(code, said, retry_after_s)
-    return ClientError("client_error", type(error).__name__)
+    return ClientError(CLIENT_ERROR, type(error).__name__)
 
 
 def circuit_open(rest_s: float) -> ClientError:
     return ClientError(CIRCUIT_OPEN, "the service did not answer of late; it is not asked for a while", rest_s)
 
 
-def nobody_there(error: ClientError) -> bool:
-    """Whether the error speaks for a service that is gone."""
-    return error.code in _GONE
+def tell(breaker: Breaker, error: ClientError, begun: float) -> None:
+    """Tells the breaker of a call that failed, begun at `begun` (`time.monotonic()`): whether anybody was there. What
+    failed here, and was never sent, says nothing of that."""
+    if error.code in _GONE:
+        breaker.failed(begun)
+    elif error.code not in (CIRCUIT_OPEN, CLIENT_ERROR):
+        breaker.succeeded()
 
 
 def pause_s(error: ClientError, attempt: int) -> float | None:

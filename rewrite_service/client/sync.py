@@ -105,10 +105,7 @@ class Client:
             reply = self._ask(from_request(request), self._options.metadata(user_id), begun + timeout_s)
         except Exception as raised:
             error = core.error_of(raised)
-            if core.nobody_there(error):
-                self._breaker.failed(begun)
-            elif error.code not in (core.CIRCUIT_OPEN, "client_error"):
-                self._breaker.succeeded()
+            core.tell(self._breaker, error, begun)
             if raise_errors:
                 raise error from None
             return core.unanswered(request, error)

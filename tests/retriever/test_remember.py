@@ -6,7 +6,7 @@ import gc
 import random
 import threading
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever import normalise as normal_forms
+from retriever.interaction import Interpretation
 from retriever.normalise import MAX_CHARS, normalise
 from retriever.packed import hash_once, key_hash
 from retriever.remember import LONGEST, characters, forget_all, remember, remembered
@@ -90,6 +91,24 @@ def test_it_is_forgotten_while_others_remember() -> None:
     while any(thread.is_alive() for thread in threads):
         forget_all()
     assert errors == []
+
+
+def test_what_a_layer_remembers_of_requests_is_forgotten_too(bundle_dir: Path) -> None:
+    """It is of the layer and of no module; counted here, it is emptied with the rest."""
+    shared = open_bundle(bundle_dir, encoder_of(bundle_dir), 1 << 24).knowledge.shared
+    asked: tuple[tuple[Callable[[], object], int], ...] = (
+        (lambda: shared.word_counts(["xylocarp"]), 1),
+        (lambda: shared.slot_value_counts(["xylocarp"]), 1),
+        (lambda: shared.log_word_pair_counts([("xylocarp", "jam")]), 1),
+        (lambda: shared.rarest_word_pairs(["xylocarp tea"]), 1 + 3),
+        (lambda: shared.log_reading_counts(Interpretation("Cook", (("dish", "xylocarp"),))), 1),
+    )
+    for ask, results in asked:
+        forget_all()
+        ask()
+        assert remembered() == results
+    forget_all()
+    assert remembered() == 0
 
 
 def test_whoever_asks_long_things_fills_no_memory(bundle_dir: Path, tmp_path: Path) -> None:
