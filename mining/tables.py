@@ -45,7 +45,7 @@ class Tables:
         for e in self.texts.values():
             times = e.readings[0].total() + e.readings[1].total()
             for part in parts(e.text) if times else ():
-                out[part] += times
+                out[part] += times  # type: ignore[assignment]  # in everybody's tables turns have weights
         return out
 
 
@@ -131,10 +131,11 @@ def _add_text(texts: dict[str, TextEvidence], text: str, own: TextEvidence, most
     row.successes += exactly(weight * own.successes)
     row.people += own.people
     row.last_success_ms = max(row.last_success_ms, own.last_success_ms)
-    row.understood_by.update(own.understood_by)
+    for reading, people in own.understood_by.items():
+        row.understood_by[reading] += people
     for whole, part in zip((*row.readings, *row.understood), (*own.readings, *own.understood), strict=True):
         for reading, times in part.items():
-            whole[reading] += exactly(weight * times)  # type: ignore[assignment]
+            whole[reading] += exactly(weight * times)
 
 
 def in_order(row: TextEvidence) -> TextEvidence:

@@ -84,7 +84,7 @@ def tables(sums: Sums) -> Tables:
         row.understood_by[reading] = people
         for whole, amount in zip((*row.readings, *row.understood), amounts, strict=False):
             if amount:
-                whole[reading] = amount  # type: ignore[assignment]
+                whole[reading] = amount
     for pair, amounts, people, _ in _rows(sums["repairs"]):
         out.repairs[pair[0], pair[1]] = Repair(pair[0], pair[1], amounts[0], people)
     out.repairs = without_cycles(out.repairs)
