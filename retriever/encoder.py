@@ -1,9 +1,11 @@
 """What a request means: a sentence encoder that turns texts into unit vectors whose inner product is their likeness.
 
-The model is all-MiniLM-L6-v2: Sentence-BERT mean pooling (Reimers & Gurevych 2019, "Sentence-BERT: Sentence Embeddings
-using Siamese BERT-Networks") over a MiniLM of six layers (Wang et al. 2020, "MiniLM: Deep Self-Attention Distillation
-for Task-Agnostic Compression of Pre-Trained Transformers"), in int8 and run by onnxruntime, so that serving needs no
-torch. `benchmarks/encoder/make_weights.py` makes the weights; `weights/MODEL_CARD.md` says what they are good for.
+The shipped one is a table of word pieces that has learned its rows from all-MiniLM-L6-v2 (Reimers & Gurevych 2019,
+"Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks"; Wang et al. 2020, "MiniLM: Deep Self-Attention
+Distillation for Task-Agnostic Compression of Pre-Trained Transformers"): a thirtieth of the time, and decisions as good
+(docs/decisions/0039). An encoder of one's own may have layers. Either is an ONNX graph in int8 run by onnxruntime, so
+that serving needs no torch. `benchmarks/encoder/make_weights.py` makes the weights; `weights/MODEL_CARD.md` says what
+they are good for.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ def _verified(directory: Path) -> tuple[bytes, bytes, str]:
 
 
 class Encoder:
-    """Texts to unit vectors of 384 numbers. Safe to share between threads; one instance holds about 80 MB.
+    """Texts to unit vectors of 384 numbers. Safe to share between threads; one instance holds about 40 MB.
 
     directory: where the model, the tokeniser and their manifest lie; by default the weights in this package. Others
     come from `query-rewrite train-encoder`.
@@ -92,8 +94,8 @@ class Encoder:
         one has a vector too. On one machine a text's vector is the same, bit for bit, whatever stands beside it.
         """
         vectors = np.empty((len(texts), self.DIMENSION), np.float32)
-        # One text a run. Dynamic quantisation takes one scale from the whole input, so that in a padded batch a text's
-        # vector would hang on its neighbours; that would save a quarter of the time (benchmarks/results/encoder.json).
+        # One text a run. A graph with layers takes one scale of its activations from the whole input, so that in a
+        # padded batch a text's vector would hang on its neighbours; for a table the time is the tokeniser's.
         for row, text in enumerate(texts):
             ids = np.array([self._tokenizer.encode(text[:_MAX_CHARACTERS]).ids], np.int64)
             vectors[row] = self._session.run(None, {name: fill(ids) for name, fill in self._inputs})[0][0]

@@ -16,13 +16,13 @@ from mining.sessions import by_user
 from mining.text_pairs import Kind, Person, Repair, TextPair, repairs, served, text_pairs
 from retriever.encoder import MANIFEST, Encoder
 from retriever.interaction import Interaction, Interpretation
-from retriever.training.export import cosines, plain, smooth, write_encoder
-from retriever.training.model import base_model, bert_of, embed
+from retriever.training.export import cosines, write_encoder
+from retriever.training.model import base_model, embed, load
 from retriever.training.recall import recall
 from retriever.training.train import History, Pairs, TrainSettings, train
 from rewrite_service.exchange import drafted_folder
 from rewrite_service.forgetting import without_forgotten
-from rewrite_service.model_place import check_place
+from rewrite_service.model_place import ModelPlaceError, check_place
 from rewrite_service.progress import Progress
 
 HELD_OUT_SHARE = 0.2
@@ -103,7 +103,11 @@ def train_encoder(
     out = out.absolute()
     check_place(out, MANIFEST, "encoder")
     out.parent.mkdir(parents=True, exist_ok=True)
-    base = base or base_model()
+    base = base or base_model(settings.layers)
+    try:
+        load(base, settings.layers)
+    except ValueError as error:
+        raise ModelPlaceError(str(error)) from None
     with progress.task("reading the log") as step:
         turns = without_forgotten(read_log(logs, progress=step).turns, tombstones or {})
     with progress.task("finding texts of one meaning"):
@@ -117,12 +121,10 @@ def train_encoder(
         model, history = train(base, found.pairs, settings, checkpoint, threads=threads, progress=step)
     with drafted_folder(out) as draft:
         with progress.task("exporting to int8"):
-            tokenizer = plain(model.tokenizer.backend_tokenizer)
             sample = [query for query, _ in found.judged[:MOST_QUERIES]] or list(found.texts[:MOST_QUERIES])
             fp32 = embed(model, sample).detach().numpy()
-            smooth(bert_of(model), tokenizer, found.texts[:: max(1, len(found.texts) // _CALIBRATION_TEXTS)])
             described = {"base": {"model": base.name}, "made_with": "query-rewrite train-encoder"}
-            write_encoder(bert_of(model), tokenizer, draft, described)
+            write_encoder(model, draft, described, found.texts[:: max(1, len(found.texts) // _CALIBRATION_TEXTS)])
             made = Encoder(draft)
             cosine = cosines(made.encode(sample), fp32)
         with progress.task("judging on the held-out days"):

@@ -8,7 +8,7 @@ from rewrite_service.errors import RewriteError
 
 
 class ModelPlaceError(RewriteError):
-    """There is something else where the model is to be put."""
+    """There is something else where the model is to be put, or none where one is to begin from."""
 
 
 def check_place(place: Path, manifest: str, kind: str) -> None:

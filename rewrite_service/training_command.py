@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,9 @@ def train_encoder(
     loss: Annotated[str, typer.Option(help="in-batch, corpus, or decomposable; see docs/encoder.md.")] = "",
     batch: Annotated[int | None, typer.Option(min=2, help="Pairs a step.")] = None,
     pairs_seen: Annotated[int | None, typer.Option(min=2, help="Pairs in all; steps = pairs / batch.")] = None,
-    layers: Annotated[int | None, typer.Option(min=1, help="Layers kept of the base model; default: all.")] = None,
+    layers: Annotated[
+        int | None, typer.Option(min=0, help="0, the default: a table of word pieces. Else so many layers of the base.")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(min=1e-7, max=1.0, help="At its highest.")] = None,
     stay_near: Annotated[
         float | None, typer.Option(min=0, help="How much the vectors of what was meant stay where they were.")
@@ -31,7 +34,11 @@ def train_encoder(
     order: Annotated[str, typer.Option(help="mixed, clean-first, or misheard-first.")] = "",
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same encoder.")] = None,
     base: Annotated[
-        Path | None, typer.Option(help="sentence-transformers model to begin from; default: all-MiniLM-L6-v2.")
+        Path | None,
+        typer.Option(
+            help="What to begin from: an encoder's folder with --layers 0 (default: the shipped one), else a "
+            "sentence-transformers model (default: all-MiniLM-L6-v2)."
+        ),
     ] = None,
     held_out: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the log's turns, the last, to judge by.")
@@ -54,7 +61,7 @@ def train_encoder(
 
     try:
         from retriever.training.losses import Loss
-        from retriever.training.train import Order, TrainSettings
+        from retriever.training.train import WITH_LAYERS, Order, TrainSettings
         from rewrite_service.encoder_training import train_encoder as run
     except ModuleNotFoundError as error:
         print(f"error: train-encoder needs {error.name}: pip install 'query-rewrite[train]'", file=sys.stderr)
@@ -69,7 +76,7 @@ def train_encoder(
         "order": one_of(Order, order, "--order"),
         "seed": seed,
     }
-    settings = TrainSettings(**{k: v for k, v in given.items() if v is not None})
+    settings = replace(WITH_LAYERS if layers else TrainSettings(), **{k: v for k, v in given.items() if v is not None})
     report = run(
         log,
         out,

@@ -15,11 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 from torch import nn
 
 from retriever.encoder import MANIFEST, MAX_TOKENS, MODEL, TOKENIZER, Encoder
+from retriever.training import table
 from retriever.training.graph import ScaledLinear, SentenceGraph
+from retriever.training.model import bert_of
+from retriever.training.table import is_table, table_rows, write_table
 
 LIBRARIES = (
     "torch", "sentence-transformers", "transformers", "onnx", "onnxruntime", "tokenizers", "numpy",
@@ -107,18 +111,30 @@ def _quantise(fp32: Path, target: Path) -> None:
     )  # fmt: skip
 
 
-def write_encoder(bert: nn.Module, tokenizer: Tokenizer, directory: Path, described: Mapping[str, Any]) -> None:
+def write_encoder(
+    model: SentenceTransformer, directory: Path, described: Mapping[str, Any], calibration: Sequence[str]
+) -> None:
     """Writes what `Encoder` reads into `directory`, which exists: model, tokeniser, and a manifest with their sha256
-    and what `described` says of where they come from."""
-    with tempfile.TemporaryDirectory() as folder:
-        fp32 = Path(folder) / "fp32.onnx"
-        export_fp32(bert, fp32)
-        quantise(fp32, directory / MODEL)
+    and what `described` says of where they come from.
+
+    A model with layers is smoothed in place first, by the `calibration` texts; none: it is not smoothed.
+    """
+    if is_table(model):
+        tokenizer = plain(model[0].tokenizer)
+        write_table(table_rows(model), directory / MODEL)
+    else:
+        tokenizer = plain(model.tokenizer.backend_tokenizer)
+        if calibration:
+            smooth(bert_of(model), tokenizer, calibration)
+        with tempfile.TemporaryDirectory() as folder:
+            fp32 = Path(folder) / "fp32.onnx"
+            export_fp32(bert_of(model), fp32)
+            quantise(fp32, directory / MODEL)
     (directory / TOKENIZER).write_text(tokenizer.to_str() + "\n", encoding="utf-8")
-    describe(directory, described)
+    describe(directory, described, table.QUANTISATION if is_table(model) else QUANTISATION)
 
 
-def describe(directory: Path, described: Mapping[str, Any]) -> None:
+def describe(directory: Path, described: Mapping[str, Any], quantisation: Mapping[str, Any]) -> None:
     """Writes the manifest of the model and the tokeniser in `directory`."""
     files = {name: (directory / name).read_bytes() for name in (MODEL, TOKENIZER)}
     manifest = {
@@ -128,7 +144,7 @@ def describe(directory: Path, described: Mapping[str, Any]) -> None:
         },
         "dimension": Encoder.DIMENSION,
         "max_tokens": MAX_TOKENS,
-        "quantisation": QUANTISATION,
+        "quantisation": dict(quantisation),
         "libraries": {name: version(name) for name in LIBRARIES},
     }
     (directory / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")

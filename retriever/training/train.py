@@ -19,6 +19,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
+from retriever.encoder import MODEL, TOKENIZER
 from retriever.training import checkpoint as checkpoints
 from retriever.training.checkpoint import CHECKPOINT_EVERY_S
 from retriever.training.losses import ContrastiveLoss, Loss
@@ -39,16 +40,19 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """`pairs_seen`: in all, so that settings compare at equal work. `layers`: of the base model's; None: all.
+    """As it stands for a table of word pieces; `WITH_LAYERS` is for the other kind.
+
+    `pairs_seen`: in all, so that settings compare at equal work. `layers`: 0: a table; else so many of the base
+    model's; None: all. `learning_rate`: at its highest. A table's rows each see few texts, and want larger steps.
     `stay_near`: weight of 1 - cosine to the base model's vector of the text that was meant; it keeps what the base
     model knows of meaning. `warm_up`: share of the steps in which the learning rate rises; it falls in the others.
     `fisher_every`: steps between estimates of the trace of the Fisher information; 0: none."""
 
     loss: Loss = Loss.IN_BATCH
-    batch: int = 16
-    pairs_seen: int = 20_000
-    layers: int | None = None
-    learning_rate: float = 3e-5
+    batch: int = 256
+    pairs_seen: int = 80_000
+    layers: int | None = 0
+    learning_rate: float = 2e-2
     temperature: float = 0.05
     stay_near: float = 1.0
     order: Order = Order.MIXED
@@ -59,6 +63,9 @@ class TrainSettings:
     @property
     def steps(self) -> int:
         return max(1, self.pairs_seen // self.batch)
+
+
+WITH_LAYERS = TrainSettings(batch=16, pairs_seen=20_000, layers=None, learning_rate=3e-5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +130,7 @@ def train(
     torch.set_num_threads(threads)
     torch.manual_seed(settings.seed)
     model = load(base, settings.layers)
-    teacher = load(base).eval() if settings.stay_near else None
+    teacher = load(base, 0 if settings.layers == 0 else None).eval() if settings.stay_near else None
     loss = ContrastiveLoss(
         settings.loss, len(pairs.heard), len(set(pairs.goal.tolist())), settings.temperature, seed=settings.seed
     )
@@ -199,7 +206,7 @@ def fisher_trace(
 
 def _fingerprint(base: Path, pairs: Pairs) -> str:
     digest = hashlib.sha256()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+    for name in ("config.json", "model.safetensors", MODEL, TOKENIZER):
         if (base / name).is_file():
             digest.update((base / name).read_bytes())
     for part in (pairs.heard, pairs.meant):

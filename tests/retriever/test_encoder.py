@@ -110,8 +110,7 @@ def test_golden_vectors_stay_near_fp32(encoder: Encoder) -> None:
     fp32 = np.load(GOLDEN / "encoder_fp32.npy").astype(np.float32)
     assert fp32.shape == (len(texts), 384)
     cosines = (encoder.encode(texts) * fp32).sum(axis=1)
-    assert cosines.min() >= 0.98
-    assert cosines.mean() >= 0.99
+    assert cosines.min() >= 0.999
 
 
 def test_fingerprint_is_of_the_contents(encoder: Encoder, copied: Path) -> None:
@@ -148,9 +147,9 @@ def test_missing_weights_are_named_with_the_remedy(copied: Path, name: str) -> N
 def test_manifest_keeps_the_promises_of_the_model_card() -> None:
     manifest = json.loads((WEIGHTS / MANIFEST).read_bytes())
     assert manifest["base"]["sha256"] == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-    assert manifest["cosine_to_fp32"]["mean"] >= 0.99
-    assert manifest["cosine_to_fp32"]["minimum"] >= 0.97
-    assert manifest["files"][MODEL]["bytes"] == (WEIGHTS / MODEL).stat().st_size < 30_000_000
+    assert manifest["cosine_to_fp32"]["minimum"] >= 0.999
+    assert manifest["cosine_to_base"]["mean"] >= 0.8
+    assert manifest["files"][MODEL]["bytes"] == (WEIGHTS / MODEL).stat().st_size < 15_000_000
 
 
 def test_serving_needs_no_torch() -> None:

@@ -12,9 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retriever.encoder import Encoder
+from retriever.training.distil import distil, first_rows, teach
+from retriever.training.export import write_encoder
 from retriever.training.losses import ContrastiveLoss, Loss
 from retriever.training.model import base_model, bert_of, embed, load
 from retriever.training.recall import recall
+from retriever.training.table import is_table, read_table, table_rows
 from retriever.training.train import Order, Pairs, TrainSettings, fisher_trace, rows_of, train
 
 TAU = 0.1
@@ -101,15 +105,19 @@ def test_every_pass_sees_every_pair_once(batch: int, order: Order, seed: int) ->
 
 
 SMALL = TrainSettings(loss=Loss.DECOMPOSABLE, batch=4, pairs_seen=24, layers=1, fisher_every=2)
+KINDS = [0, 1]
+"""Layers: a table of word pieces, and BERT."""
 
 
 class Stopped(Exception):
     pass
 
 
-def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layers", KINDS)
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(layers: int, tmp_path: Path) -> None:
     pairs, texts = some_pairs(), ["play song number 3", "stop"]
-    straight, history = train(base_model(), pairs, SMALL, tmp_path / "straight", threads=1)
+    chosen, base = replace(SMALL, layers=layers), base_model(layers)
+    straight, history = train(base, pairs, chosen, tmp_path / "straight", threads=1)
 
     done = 0
 
@@ -124,9 +132,9 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: Path) -> No
 
     place = tmp_path / "stopped"
     with pytest.raises(Stopped):
-        train(base_model(), pairs, SMALL, place, threads=1, progress=stop_at(4))
+        train(base, pairs, chosen, place, threads=1, progress=stop_at(4))
     done = -99
-    resumed, again = train(base_model(), pairs, SMALL, place, threads=1, progress=stop_at(0))
+    resumed, again = train(base, pairs, chosen, place, threads=1, progress=stop_at(0))
     assert done == -99 + SMALL.steps, "four steps at once from the checkpoint, then the other two"
     assert again.losses == history.losses and again.fisher == history.fisher
     with torch.no_grad():
@@ -147,11 +155,12 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_with(tmp_path: Path) -> None
     assert steps == [0, 1, 1], "the same again is done already"
 
 
-def test_training_brings_what_was_heard_nearer_to_what_was_meant(tmp_path: Path) -> None:
-    pairs = some_pairs()
-    chosen = TrainSettings(batch=8, pairs_seen=160, layers=2, learning_rate=1e-4, stay_near=0.0)
-    before = load(base_model(), 2).eval()
-    after, history = train(base_model(), pairs, chosen, tmp_path / "checkpoint", threads=1)
+@pytest.mark.parametrize(("layers", "rate"), [(0, 1e-2), (2, 1e-4)])
+def test_training_brings_what_was_heard_nearer_to_what_was_meant(layers: int, rate: float, tmp_path: Path) -> None:
+    pairs, base = some_pairs(), base_model(layers)
+    chosen = TrainSettings(batch=8, pairs_seen=160, layers=layers, learning_rate=rate, stay_near=0.0)
+    before = load(base, layers).eval()
+    after, history = train(base, pairs, chosen, tmp_path / "checkpoint", threads=1)
 
     def likeness(model) -> float:
         with torch.no_grad():
@@ -168,8 +177,52 @@ def test_layers_are_kept_evenly_with_the_last_one() -> None:
     same = [i for i, layer in enumerate(there) for other in kept
             if torch.equal(layer.output.dense.weight, other.output.dense.weight)]  # fmt: skip
     assert same == [1, 3, 5]
-    with pytest.raises(ValueError, match="--layers must be 1 to 6, not 7"):
+    with pytest.raises(ValueError, match="--layers must be 0 to 6, not 7"):
         load(base_model(), 7)
+
+
+def test_a_table_sums_the_rows_of_the_word_pieces(tmp_path: Path) -> None:
+    model = load(base_model(0), 0)
+    rows, texts = table_rows(model), ["play go", "", "what's the weather in reykjavik"]
+    tokenizer = model[0].tokenizer
+    expected = np.stack([rows[tokenizer.encode(text).ids].sum(0) for text in texts])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    with torch.no_grad():
+        np.testing.assert_allclose(embed(model, texts).numpy(), expected, atol=1e-6)
+    write_encoder(model, tmp_path, {}, ())
+    np.testing.assert_allclose(Encoder(tmp_path).encode(texts), expected, atol=1e-5)
+    np.testing.assert_allclose(Encoder().encode(texts), expected, atol=1e-5)
+    again = read_table(tmp_path)
+    assert is_table(again) and np.abs(table_rows(again) - rows).max() <= np.abs(rows).max() / 127
+
+
+def test_begin_from_what_the_kind_needs(tmp_path: Path) -> None:
+    model = load(base_model(), 1)
+    write_encoder(model, tmp_path, {}, ["play go", "stop"])
+    assert np.linalg.norm(Encoder(tmp_path).encode(["play go"])) == pytest.approx(1, abs=1e-5)
+    with pytest.raises(ValueError, match="no table of word pieces"):
+        load(tmp_path, 0)
+    with pytest.raises(ValueError, match="no encoder's folder"):
+        load(base_model(), 0)
+
+
+def test_a_table_learns_what_its_teacher_makes_of_texts() -> None:
+    teacher = load(base_model(), 1).eval()
+    texts = [f"{verb} the {thing}" for verb in ("play", "stop", "dim", "call") for thing in ("film", "light", "song")]
+    taught, told = teach(teacher, texts), []
+    with torch.no_grad():
+        np.testing.assert_allclose(taught[3:4], embed(teacher, texts[3:4]).numpy(), atol=1e-6)
+    tokenizer, rows = teacher.tokenizer.backend_tokenizer, first_rows(teacher)
+    near = []
+    for passes in (1, 30):
+        learned = distil(tokenizer, rows, texts, taught, passes=passes, progress=told.append)
+        with torch.no_grad():
+            near.append(float((embed(learned, texts).numpy() * taught).sum(1).mean()))
+    assert near[1] > max(near[0], 0.95), near
+    assert sum(told) == 31 * len(texts)
+    begin, end = tokenizer.encode("").ids
+    weight = np.linalg.norm(rows, axis=1)
+    assert weight[[begin, end]].max() < np.median(weight) / 10, "what stands in all texts tells nothing"
 
 
 def test_the_fisher_trace_leaves_the_model_as_it_was() -> None:
