@@ -95,7 +95,7 @@ class SoundSpace:
         # Where each bucket lands in the dense vector, and with which sign: fixed, so vectors of any two builds compare.
         rng = np.random.Generator(np.random.PCG64(20260105))
         self._column = rng.integers(0, DIMENSION, _BUCKETS)
-        self._sign = rng.choice(np.array([-1.0, 1.0], dtype=np.float32), _BUCKETS)
+        self._signed = self.weights * rng.choice(np.array([-1.0, 1.0], dtype=np.float32), _BUCKETS)
 
     @classmethod
     def fit(cls, texts: Iterable[str]) -> SoundSpace:
@@ -112,7 +112,7 @@ class SoundSpace:
         for row, text in zip(out, texts, strict=True):
             b = _buckets(text)
             if len(b):
-                row[:] = np.bincount(self._column[b], weights=self.weights[b] * self._sign[b], minlength=DIMENSION)
+                row[:] = np.bincount(self._column[b], weights=self._signed[b], minlength=DIMENSION)
                 norm = float(np.sqrt(row @ row))
                 if norm > 0:
                     row /= norm

@@ -1,9 +1,7 @@
 """Bundles of any size: a real bundle with further texts that everybody shares, and further users, all made up.
 
 The texts are frames of assistant requests with made-up names, the users have two turns each. All that is learned
-(ranker, frames, rules), the log's own texts and its people with all their turns stay as they are. The vector of a
-made-up text is put together from the encoder's vectors of its frame and of its name, since encoding a million texts
-would take longer than all the rest; requests are encoded by the encoder itself, as always.
+(ranker, frames, rules), the log's own texts and its people with all their turns stay as they are.
 
 What takes long, the global layer and the people, is kept in var/growth and used again with any bundle of the same
 encoder and log; its folder may be removed at any time.
@@ -24,14 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import faiss
-import numpy as np
 
 from mining.defects import assess
 from mining.known_rewrites import count_chains, mine_known_rewrites
@@ -39,7 +35,7 @@ from mining.reader import read_log
 from mining.sessions import by_user
 from mining.tables import Tables, collect_shared
 from retriever.encoder import Encoder
-from retriever.evidence import TextEvidence
+from retriever.evidence import Counts, TextEvidence
 from retriever.global_layer import MIN_PEOPLE, GlobalLayer
 from retriever.interaction import Context, Feedback, Interaction, Interpretation, Outcome, Request
 from retriever.vector_cache import CachedEncoder
@@ -62,7 +58,7 @@ FRAMES = (
 )  # fmt: skip
 _ONSETS = ("b", "c", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "r", "s", "sh", "st", "t")
 _RHYMES = ("a", "an", "ar", "e", "el", "en", "er", "i", "in", "io", "o", "on", "or", "u", "um", "ay", "ee", "oa")
-_NOTHING: Counter[Interpretation] = Counter()
+_NOTHING = Counts()
 
 
 def names(count: int) -> list[str]:
@@ -72,30 +68,6 @@ def names(count: int) -> list[str]:
         words = ("".join(rng.choice(_ONSETS) + rng.choice(_RHYMES) for _ in range(rng.randint(1, 3))) for _ in "ab")
         made[" ".join(words)] = None
     return list(made)
-
-
-class Parts:
-    """The vectors of made-up texts: the sum of frame's and name's, of unit length. Other texts are encoded."""
-
-    def __init__(self, encoder: Encoder, known: Sequence[str]) -> None:
-        self._encoder = encoder
-        self._of_frame = encoder.encode([pattern.format("it") for _, pattern in FRAMES])
-        self._names = {name: row for row, name in enumerate(known)}
-        self._of_name = encoder.encode(known)
-        self._around = [tuple(pattern.split("{}")) for _, pattern in FRAMES]
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        out = np.empty((len(texts), Encoder.DIMENSION), np.float32)
-        for row, text in zip(out, texts, strict=True):
-            for number, (before, after) in enumerate(self._around):
-                name = self._names.get(text[len(before) : len(text) - len(after)])
-                if name is not None and text.startswith(before) and text.endswith(after):
-                    row[:] = self._of_frame[number] + self._of_name[name]
-                    row /= np.linalg.norm(row)
-                    break
-            else:
-                row[:] = self._encoder.encode([text])[0]
-        return out
 
 
 class MadeUpUsers(Mapping[str, Sequence[Interaction]]):
@@ -150,7 +122,7 @@ def _add(tables: Tables, count: int, known: Sequence[str]) -> None:
     for name in known:
         tables.slot_values[name] += 4
     for intent, text, name in islice(((i, p.format(n), n) for n in known for i, p in FRAMES), count):
-        served = Counter({Interpretation(intent, (("name", name),)): 3})
+        served = Counts({Interpretation(intent, (("name", name),)): 3})
         tables.texts[text] = TextEvidence(
             text, 5.0, 4.0, 3, NOON_MS, readings=(served, _NOTHING), understood=(served, _NOTHING), understood_by=served
         )
@@ -168,11 +140,10 @@ def _make(bundle: Path, log: Path, texts: int, users: int, place: Path) -> None:
     known = names(_names_for(texts))
     own = sum(e.people >= MIN_PEOPLE for e in tables.texts.values())
     _add(tables, texts - own, known)
-    parts = Parts(encoder, known)
     seconds = {"texts": time.monotonic() - began}
     began = time.monotonic()
     shared = GlobalLayer.build(
-        tables.texts, tables.repairs.values(), tables.words(), tables.word_pairs(), tables.slot_values, parts
+        tables.texts, tables.repairs.values(), tables.words(), tables.word_pairs(), tables.slot_values, encoder
     )
     assert len(shared) == texts, (len(shared), texts)
     del tables
@@ -182,7 +153,7 @@ def _make(bundle: Path, log: Path, texts: int, users: int, place: Path) -> None:
     seconds["global layer"] = time.monotonic() - began
     began = time.monotonic()
     crowd = MadeUpUsers(people, users - len(people), known)
-    PeopleArchive.write(place / "people", crowd, CachedEncoder(parts, Encoder.DIMENSION, 1 << 24))
+    PeopleArchive.write(place / "people", crowd, CachedEncoder(encoder, Encoder.DIMENSION, 1 << 24))
     seconds["people"] = time.monotonic() - began
     files = [f for part in LARGE for f in sorted((place / part).iterdir())]
     cost = {

@@ -27,7 +27,7 @@ import faiss
 import numpy as np
 
 from benchmarks.quality.tables import Figures, keep, show
-from benchmarks.serving.crowd import FRAMES, Parts, names
+from benchmarks.serving.crowd import FRAMES, names
 from benchmarks.serving.servers import SERVER_CORES
 from retriever.global_index import build_index
 from rewrite_service.bundle import encoder_of
@@ -108,7 +108,7 @@ def measure(bundle: Path, sizes: Sequence[int] = SIZES) -> dict[str, Any]:
     for size in sizes:
         known = names(-(-size // len(FRAMES)))
         texts = list(islice((pattern.format(name) for name in known for _, pattern in FRAMES), size))
-        vectors = Parts(encoder, known).encode(texts)
+        vectors = encoder.encode(texts)
         queries = encoder.encode([misspelt(text, rng) for text in rng.sample(texts, QUERIES)])
         likeness = queries @ vectors.T
         least = np.sort(likeness, axis=1)[:, -NEAREST]

@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 
 from benchmarks.quality.tables import keep, show
-from benchmarks.serving.crowd import FRAMES, Parts, names
+from benchmarks.serving.crowd import FRAMES, names
 from retriever.sound import SoundSpace
 from rewrite_service.bundle import encoder_of
 
@@ -48,7 +48,7 @@ def main() -> None:
     asked = parser.parse_args()
     known = names(-(-asked.texts // len(FRAMES)))
     texts = list(islice((pattern.format(name) for name in known for _, pattern in FRAMES), asked.texts))
-    meaning = Parts(encoder_of(asked.bundle), known).encode(texts)
+    meaning = encoder_of(asked.bundle).encode(texts)
     views = {"meaning": meaning, "sound": SoundSpace.fit(texts).encode(texts)}
     rng, rows = np.random.default_rng(1), []
     for view, vectors in views.items():

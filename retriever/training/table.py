@@ -34,11 +34,14 @@ class WordPieces(StaticEmbedding):
         return {"input_ids": torch.tensor([i for ids in encoded for i in ids]), "offsets": torch.from_numpy(starts)}
 
 
-def table_model(tokenizer: Tokenizer, rows: np.ndarray) -> SentenceTransformer:
-    """A model to train, on the CPU. `rows`: float32 (vocabulary, d), copied."""
+def table_model(tokenizer: Tokenizer, rows: np.ndarray, sparse: bool = False) -> SentenceTransformer:
+    """A model to train, on the CPU. `rows`: float32 (vocabulary, d), copied. `sparse`: gradients are of those rows
+    alone that a batch has touched, for an optimiser that can do with that."""
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_TOKENS)
-    return SentenceTransformer(modules=[WordPieces(tokenizer, rows.copy()), Normalize()], device="cpu")
+    pieces = WordPieces(tokenizer, rows.copy())
+    pieces.embedding.sparse = sparse
+    return SentenceTransformer(modules=[pieces, Normalize()], device="cpu")
 
 
 def is_table(model: SentenceTransformer) -> bool:
@@ -80,4 +83,4 @@ def read_table(directory: Path) -> SentenceTransformer:
     if _ROWS not in held or _SCALES not in held:
         raise ValueError(f"{directory}: its encoder is no table of word pieces, which --layers 0 begins from")
     rows = numpy_helper.to_array(held[_ROWS]) * numpy_helper.to_array(held[_SCALES])
-    return table_model(Tokenizer.from_file(str(directory / TOKENIZER)), rows)
+    return table_model(Tokenizer.from_file(str(directory / TOKENIZER)), rows, sparse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from mining.chain_counts import TURN, ChainRow, Kind, State, reading_key, sum_rows
 from mining.chains import Chains
 from mining.known_rewrites import mine_known_rewrites
-from retriever.evidence import TextEvidence
+from retriever.evidence import Counts, TextEvidence
 from retriever.global_layer import GlobalLayer
 from retriever.interaction import Interpretation
 from retriever.known_rewrites import KnownRewrite, KnownRewrites
@@ -26,8 +25,8 @@ class NoEncoder:
 
 
 def said(text: str, without_screen: Interpretation, on_screen: Interpretation, people: int = 2) -> TextEvidence:
-    readings = Counter({without_screen: 2}), Counter({on_screen: 2})
-    by = Counter({reading: people for reading in (without_screen, on_screen)})
+    readings = Counts({without_screen: 2}), Counts({on_screen: 2})
+    by = Counts({reading: people for reading in (without_screen, on_screen)})
     return TextEvidence(text, 4.0, 4.0, people, 1, readings=readings, understood=readings, understood_by=by)
 
 
