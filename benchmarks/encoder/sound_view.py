@@ -64,7 +64,9 @@ class SoundView(nn.Module):
     ) -> torch.Tensor:
         sound = self.tower(meant)
         likeness = y @ sound.T / self.temperature
-        same = torch.tensor([[a == b and i != j for j, b in enumerate(meant)] for i, a in enumerate(meant)])
+        texts = {text: number for number, text in enumerate(meant)}
+        number = torch.tensor([texts[text] for text in meant])
+        same = (number[:, None] == number).fill_diagonal_(False)
         likeness = likeness.masked_fill(same, -torch.inf)
         right = torch.arange(len(meant))
         value = (cross_entropy(likeness, right) + cross_entropy(likeness.T, right)) / 2

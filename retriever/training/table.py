@@ -78,7 +78,7 @@ def write_table(rows: np.ndarray, target: Path) -> None:
 def read_table(directory: Path) -> SentenceTransformer:
     """The model to train that an encoder's folder holds. Raises ValueError: it is none, or its encoder no table."""
     if not (directory / MODEL).is_file():
-        raise ValueError(f"{directory} is no encoder's folder: there is no {MODEL}")
+        raise ValueError(f"{directory} is no encoder's folder: there is no {MODEL}; a model with layers wants --layers")
     held = {one.name: one for one in onnx.load(directory / MODEL).graph.initializer}
     if _ROWS not in held or _SCALES not in held:
         raise ValueError(f"{directory}: its encoder is no table of word pieces, which --layers 0 begins from")

@@ -25,8 +25,8 @@ from retriever.training.checkpoint import CHECKPOINT_EVERY_S
 from retriever.training.losses import ContrastiveLoss, Loss
 from retriever.training.model import embed, load
 
-_FROM_SCRATCH = 30.0
-"""How many times faster an auxiliary loss's own parameters learn, which begin with nothing learned."""
+_FROM_SCRATCH = 1e-3
+"""At its highest, the learning rate of an auxiliary loss's own parameters, which begin with nothing learned."""
 
 
 class Order(StrEnum):
@@ -136,9 +136,9 @@ def train(
     )
     # Of a table a batch touches some hundred rows of thirty thousand: the others cost nothing.
     adam = torch.optim.SparseAdam if settings.layers == 0 else torch.optim.AdamW
-    optimisers = [(adam(list(model.parameters()), lr=settings.learning_rate), 1.0)]
+    optimisers = [(adam(list(model.parameters()), lr=settings.learning_rate), settings.learning_rate)]
     if auxiliary is not None:
-        optimisers.append((torch.optim.AdamW(auxiliary.parameters(), lr=settings.learning_rate), _FROM_SCRATCH))
+        optimisers.append((torch.optim.AdamW(auxiliary.parameters(), lr=_FROM_SCRATCH), _FROM_SCRATCH))
     run = _Run(settings, _fingerprint(base, pairs), model, [o for o, _ in optimisers], loss, auxiliary)
     done = run.restore(checkpoint)
     progress(done)
@@ -149,10 +149,10 @@ def train(
         for step in range(done, settings.steps):
             rows = rows_of(step, pairs, settings)
             heard, meant = [pairs.heard[i] for i in rows], [pairs.meant[i] for i in rows]
-            for optimiser, scale in optimisers:
+            for optimiser, highest in optimisers:
                 optimiser.zero_grad()
                 for group in optimiser.param_groups:
-                    group["lr"] = settings.learning_rate * _rate(step, settings) * scale
+                    group["lr"] = highest * _rate(step, settings)
             x, y = embed(model, heard), embed(model, meant)
             value = loss(x, y, torch.from_numpy(pairs.goal[rows]), torch.from_numpy(rows))
             if teacher is not None:
