@@ -118,7 +118,7 @@ bench-poison: $(MANIFEST) ## How long a harmful rewrite lives, and whether good 
 bench-listeners: $(RUN_READY) ## Whether it helps to know what people like this one like (ten minutes)
 	$(BIN)/python -m benchmarks.quality.listeners
 
-bench-encoders: $(TEST_READY) ## What training the encoder brings, by loss, batch, depth and view (an hour)
+bench-encoders: $(TEST_READY) ## What training the encoder brings, by loss, batch, depth and view (half an hour)
 	$(BIN)/python -m benchmarks.encoder.compare
 
 bench-encoder-graphs: $(TEST_READY) ## What writing the encoder's graph ourselves is worth (two minutes)

@@ -6,6 +6,7 @@ that is remembered takes less time, which `stage_us` of a reply shows: that figu
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,16 +15,17 @@ import numpy as np
 
 from retriever.views import TextEncoder
 
-_OVERHEAD_BYTES = 250
-"""Of one entry beside its vector: key, array header, links."""
+_OVERHEAD_BYTES = 200
+"""Of one entry beside its vector and its text: array header, links."""
 
 
 class CachedEncoder:
-    """Least recently used texts are forgotten first. Returned arrays are the caller's own."""
+    """Least recently used texts are forgotten first, so that all together hold no more than `max_bytes`, their texts
+    included, which may be long; 0 keeps none. Returned arrays are the caller's own."""
 
     def __init__(self, encoder: TextEncoder, dimension: int, max_bytes: int) -> None:
         self._encoder, self._dimension = encoder, dimension
-        self._capacity = max(1, max_bytes // (4 * dimension + _OVERHEAD_BYTES))
+        self._max_bytes, self._held = max_bytes, 0
         self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
         self.hits = self.misses = 0
@@ -47,9 +49,7 @@ class CachedEncoder:
             with self._lock:
                 for vector, (text, places) in zip(made, missing.items(), strict=True):
                     out[places] = vector
-                    self._vectors[text] = vector.copy()
-                while len(self._vectors) > self._capacity:
-                    self._vectors.popitem(last=False)
+                    self._keep(text, vector)
         return out
 
     @property
@@ -60,7 +60,7 @@ class CachedEncoder:
     @property
     def nbytes(self) -> int:
         """Bytes held, roughly."""
-        return len(self._vectors) * (4 * self._dimension + _OVERHEAD_BYTES)
+        return self._held
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -72,11 +72,21 @@ class CachedEncoder:
         """Forgets all texts."""
         with self._lock:
             self._vectors.clear()
+            self._held = 0
 
     def put(self, texts: Sequence[str], vectors: np.ndarray) -> None:
         """Remembers vectors made elsewhere (a bundle's)."""
         with self._lock:
             for text, vector in zip(texts, vectors, strict=True):
-                self._vectors[text] = np.array(vector, dtype=np.float32)
-            while len(self._vectors) > self._capacity:
-                self._vectors.popitem(last=False)
+                self._keep(text, vector)
+
+    def _keep(self, text: str, vector: np.ndarray) -> None:
+        """With the lock held. A copy: `vector` may be a row of something large."""
+        if text not in self._vectors:
+            self._held += self._size(text)
+        self._vectors[text] = np.array(vector, dtype=np.float32)
+        while self._held > self._max_bytes:
+            self._held -= self._size(self._vectors.popitem(last=False)[0])
+
+    def _size(self, text: str) -> int:
+        return 4 * self._dimension + _OVERHEAD_BYTES + sys.getsizeof(text)

@@ -24,8 +24,9 @@ from benchmarks.encoder.sound_view import SoundView
 from benchmarks.quality.tables import keep, percent, show
 from benchmarks.quality.truth import folder
 from mining.reader import read_log
+from retriever.training.distil import teach
 from retriever.training.losses import Loss
-from retriever.training.model import base_model, embed, load
+from retriever.training.model import base_model, load
 from retriever.training.recall import KS, recall
 from retriever.training.train import WITH_LAYERS, Order, Pairs, TrainSettings, train
 from rewrite_service.encoder_training import material
@@ -60,14 +61,8 @@ class InFp32:
     def __init__(self, model: SentenceTransformer) -> None:
         self._model = model.eval()
 
-    @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        out = np.empty((len(texts), 384), np.float32)
-        for start in range(0, len(order), 128):
-            part = order[start : start + 128]
-            out[part] = embed(self._model, [texts[i] for i in part]).numpy()
-        return out
+        return teach(self._model, texts)
 
 
 def few(pairs: Pairs, count: int) -> Pairs:
