@@ -139,7 +139,7 @@ def gather(
     if known is not None:
         candidate(known.text).known = known
     found.pop(leave.text, None)
-    best = _fused(list(found.values()), people_of)
+    best = _fused(list(found.values()), people_of, [c.text for c in completions], list(hypotheses))
     _add_evidence(best, has_screen, personal, shared, row_of)
     if left_out is not None:
         kept = {c.text for c in best}
@@ -149,22 +149,28 @@ def gather(
     return [leave, *best]
 
 
-def _fused(found: Sequence[Candidate], people_of: Mapping[str, int] = _NOBODY) -> list[Candidate]:
+def _fused(
+    found: Sequence[Candidate],
+    people_of: Mapping[str, int] = _NOBODY,
+    completed: Sequence[str] = (),
+    hypotheses: Sequence[str] = (),
+) -> list[Candidate]:
     """The best of all ways, best first; where two are as good, whoever was found first. `people_of`: how many people
-    each text that everybody's repairs have found has served."""
+    each text that everybody's repairs have found has served. `completed`, `hypotheses`: these texts, best first."""
     if not found:
         return []
     score = [0.0] * len(found)
-    # Of each way what it has found, and by what it orders them, least first; where None, they stand in order.
+    by_rule, as_heard = _places(completed), _places(hypotheses)
+    # Of each way what it has found, and by what it orders them, least first; None where it finds one alone, or a few.
     ways: tuple[tuple[list[int], Callable[[int], Any] | None], ...] = (
-        ([i for i, c in enumerate(found) if c.completion is not None], None),
+        ([i for i, c in enumerate(found) if c.completion is not None], lambda i: by_rule[found[i].text]),
         ([i for i, c in enumerate(found) if c.composition is not None], lambda i: _cost(found[i])),
         ([i for i, c in enumerate(found) if _repaired(c)], lambda i: -_repaired(found[i])),
         ([i for i, c in enumerate(found) if c.personal_repair > 0], lambda i: -found[i].personal_repair),
         ([i for i, c in enumerate(found) if c.global_repair > 0], lambda i: _repair_order(found[i], people_of)),
         ([i for i, c in enumerate(found) if c.meaning > 0], lambda i: -found[i].meaning),
         ([i for i, c in enumerate(found) if c.sound > 0], lambda i: -found[i].sound),
-        ([i for i, c in enumerate(found) if c.hypothesis], None),
+        ([i for i, c in enumerate(found) if c.hypothesis], lambda i: as_heard[found[i].text]),
         ([i for i, c in enumerate(found) if c.taught is not None], None),
         ([i for i, c in enumerate(found) if c.known is not None], None),
     )
@@ -175,6 +181,11 @@ def _fused(found: Sequence[Candidate], people_of: Mapping[str, int] = _NOBODY) -
             score[i] += 1 / rank
     order = sorted(range(len(found)), key=score.__getitem__, reverse=True)[:MAX_CANDIDATES]
     return [found[i] for i in order]
+
+
+def _places(ordered: Sequence[str]) -> dict[str, int]:
+    """Where each text stands first: another way may have found it before, at a place that says nothing of this one."""
+    return {text: place for place, text in reversed(list(enumerate(ordered)))}
 
 
 def _cost(c: Candidate) -> float:
