@@ -3,7 +3,8 @@
 A failed query, the last answered turn before it, and the turn that reached the goal: what of the goal's words stands in
 the answered turn's slots, in the situation, or in the query's own tail becomes a gap; the words left must be the same
 for several people. "switch it off" after Device(den light), repaired by "turn off the den light", gives
-"switch it off" + Device -> "turn off the {slot:device}".
+"switch it off" + Device -> "turn off the {slot:device}". What of the query stands in the situation may become a gap as
+well: "weather in denver", asked in Denver, North Carolina, gives "weather in {city}" -> "weather in {city} {state}".
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from mining.defects import TurnEvidence
 from mining.sessions import SESSION_GAP_MS
-from retriever.completion import MAX_PATTERN_WORDS, REST, Completer, Rule, distinct_intents, fire, gap_values
+from retriever.completion import REST, Completer, Rule, distinct_intents, fire, gap_values, gapped, patterns_of
 from retriever.interaction import Context, Interaction, Interpretation, Request
 from retriever.normalise import normalise
 
@@ -67,14 +68,6 @@ def answered_before(turns: Sequence[Interaction], end: int, now_ms: int) -> tupl
     return tuple(out)
 
 
-def _gapped(text: str, values: dict[str, str]) -> str:
-    """`text` with every value in it replaced by its gap, longest values first, each whole words."""
-    padded = f" {text} "
-    for name, value in sorted(values.items(), key=lambda kv: (-len(kv[1]), kv[0])):
-        padded = padded.replace(f" {value} ", f" {{{name}}} ")
-    return padded.strip()
-
-
 def _tail(query: str, goal: str, values: Collection[str]) -> tuple[str, str] | None:
     """(first words, last words) of the query, the last words being one of the goal's slot `values`; where there is no
     such, as many as stand in the goal together."""
@@ -89,15 +82,18 @@ def rules_of(example: Example) -> Iterator[tuple[Key, Foretold]]:
     made = example.reading
     tail = _tail(example.query, example.goal, {normalise(v) for _, v in made.slots} if made else ())
     context = example.request.context
+    patterns = patterns_of(example.query, context)
     for answered in [*example.answered, None]:
         values = gap_values(context, answered)
-        variants = [(example.query, False, values)]
+        variants = [(pattern, False, values) for pattern, more, _ in patterns if not more]
         if tail:
             variants.append((tail[0], True, values | {REST: tail[1]}))
         for pattern, open_ended, gaps in variants:
-            template = _gapped(example.goal, gaps)
+            template = gapped(example.goal, gaps)
             if "{" not in template or (open_ended and f"{{{REST}}}" not in template):
                 continue
+            if _gaps(template) <= _gaps(pattern):
+                continue  # which would only be another way to say the same
             needs_answer = "{slot:" in template
             if needs_answer != (answered is not None):
                 continue  # read without the answered turn, or with another one
@@ -105,12 +101,16 @@ def rules_of(example: Example) -> Iterator[tuple[Key, Foretold]]:
             yield key, _foretold(example, template, gaps)
 
 
+def _gaps(template: str) -> set[str]:
+    return {word for word in template.split() if word.startswith("{")}
+
+
 def _foretold(example: Example, template: str, gaps: dict[str, str]) -> Foretold:
     """None where a value is not in the words: it was the assistant's to find, and cannot be foretold."""
     made = example.reading
     if made is None:
         return None
-    slots = tuple((name, _gapped(normalise(value), gaps)) for name, value in made.slots)
+    slots = tuple((name, gapped(normalise(value), gaps)) for name, value in made.slots)
     said = set(template.split())
     known = all(set(value.split()) <= said for _, value in slots)
     return (made.intent, slots) if known else None
@@ -182,18 +182,12 @@ class Tries:
 
     def of(self, example: Example) -> Iterator[tuple[Rule, bool, bool]]:
         """The rules that fire on a repair, whether that was right, and whether it gave what was just answered."""
-        words, context = example.query.split(), example.request.context
-        longest = min(len(words) - 1, MAX_PATTERN_WORDS)
-        begun = [(" ".join(words[:n]), True, " ".join(words[n:])) for n in range(1, longest + 1)]
-        begun.append((example.query, False, ""))
+        context = example.request.context
+        patterns = patterns_of(example.query, context)
         for answered in [*example.answered, None]:
-            intent = answered.intent if answered else ""
-            fitting = [(self._rules.get((pattern, more, intent)), rest) for pattern, more, rest in begun]
-            if not any(rules for rules, _ in fitting):
-                continue
-            values = gap_values(context, answered)
-            for rules, rest in fitting:
-                for rule in rules or ():
+            intent, values = answered.intent if answered else "", gap_values(context, answered)
+            for pattern, more, rest in patterns:
+                for rule in self._rules.get((pattern, more, intent), ()):
                     made = fire(rule, example.query, rest, values)
                     if made is not None:
                         text, reading = made

@@ -3,7 +3,8 @@
 An assistant that understands only full requests fails on what people leave out because the situation says it. Rules for
 filling it in are mined from repairs (`mining.completions`): what is said, what the last answered turn was about, and
 how people then said it in full. A rule is general: its gaps are filled from the slots of the last answered turn, from
-the rest of the query, or from the situation.
+the rest of the query, or from the situation. What is said may have gaps too: whoever asks for the weather in the town
+where they are means that one, and not its greater namesake.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from retriever.normalise import normalise
 
 REST = "rest"
 """The gap filled with what follows the pattern in the query."""
+SAID_GAPS = ("room", "city", "state")
+"""Gaps of the situation that a pattern may have: the query names the place where it is asked."""
 MAX_PATTERN_WORDS = 6
 MAX_COMPLETIONS = 6
 
@@ -39,11 +42,11 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`pattern`: the query's words, or its first words when a gap takes the rest (`open_ended`). `intent`: of the last
-    answered turn, "" where the rule needs none. `template`: words and gaps ("{slot:device}", "{room}", "{rest}").
-    `reading`: intent and slots of the result, values being templates likewise; None where not all are known.
-    `precision`: share of its firings that were right; `precision_again`: the same of those whose result means what the
-    last answered turn did, since few want at once what they just got."""
+    """`pattern`: the query's words, with gaps ("{city}") where it names its own place, or its first words when a gap
+    takes the rest (`open_ended`). `intent`: of the last answered turn, "" where the rule needs none. `template`: words
+    and gaps ("{slot:device}", "{room}", "{rest}"). `reading`: intent and slots of the result, values being templates
+    likewise; None where not all are known. `precision`: share of its firings that were right; `precision_again`: the
+    same of those whose result means what the last answered turn did, since few want at once what they just got."""
 
     pattern: str
     open_ended: bool
@@ -79,6 +82,27 @@ def gap_values(context: Context, answered: Interpretation | None) -> dict[str, s
     if len(on) == 1:
         values["device_on"] = on[0]
     return {name: value for name, value in values.items() if value}
+
+
+def gapped(text: str, values: Mapping[str, str]) -> str:
+    """`text` with every value in it replaced by its gap, longest values first, each whole words."""
+    padded = f" {text} "
+    for name, value in sorted(values.items(), key=lambda kv: (-len(kv[1]), kv[0])):
+        padded = padded.replace(f" {value} ", f" {{{name}}} ")
+    return padded.strip()
+
+
+def patterns_of(query: str, context: Context) -> list[tuple[str, bool, str]]:
+    """The patterns that `query` (normal form) fits: each with whether it is open-ended, and the rest that it leaves;
+    whole ones first, then those of most words."""
+    words = query.split()
+    out = [(query, False, "")]
+    values = gap_values(context, None)
+    placed = gapped(query, {name: values[name] for name in SAID_GAPS if name in values})
+    if placed != query:
+        out.append((placed, False, ""))
+    longest = min(len(words) - 1, MAX_PATTERN_WORDS)
+    return out + [(" ".join(words[:n]), True, " ".join(words[n:])) for n in range(longest, 0, -1)]
 
 
 def fill(template: str, values: Mapping[str, str]) -> str | None:
@@ -124,18 +148,18 @@ class Completer:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = sorted(rules, key=lambda r: (-r.support, r.pattern, r.template))
-        self._exact: dict[tuple[str, str], list[Rule]] = {}
-        self._prefix: dict[tuple[str, str], list[Rule]] = {}
+        self._of: dict[tuple[str, bool, str], list[Rule]] = {}
         for rule in self.rules:
-            (self._prefix if rule.open_ended else self._exact).setdefault((rule.pattern, rule.intent), []).append(rule)
+            self._of.setdefault((rule.pattern, rule.open_ended, rule.intent), []).append(rule)
 
     def complete(self, query: str, request: Request, answered: Sequence[Interpretation]) -> list[Completion]:
         """At most six completions of `query` (normal form), best first. `answered`: the readings of the session's
         answered turns, the latest first; something else may lie between a request and what it goes on from."""
         out: dict[str, Completion] = {}
+        patterns = patterns_of(query, request.context)
         for steps_back, reading in enumerate([*distinct_intents(answered), None]):
             values = gap_values(request.context, reading)
-            for rule, rest in self._matches(query, reading.intent if reading else ""):
+            for rule, rest in self._matches(patterns, reading.intent if reading else ""):
                 fired = fire(rule, query, rest, values)
                 if fired is not None and fired[0] not in out:
                     filled, made = fired
@@ -144,11 +168,6 @@ class Completer:
                     out[filled] = Completion(filled, made, rule.support, precision, rest, steps_back)
         return sorted(out.values(), key=lambda c: -c.support * c.precision / (1 + c.steps_back))[:MAX_COMPLETIONS]
 
-    def _matches(self, query: str, intent: str) -> list[tuple[Rule, str]]:
-        """The rules that fire on the query after a turn of `intent`, each with the rest that it takes."""
-        words = query.split()
-        matches = [(rule, "") for rule in self._exact.get((query, intent), ())]
-        for n in range(min(len(words) - 1, MAX_PATTERN_WORDS), 0, -1):
-            rest = " ".join(words[n:])
-            matches += [(rule, rest) for rule in self._prefix.get((" ".join(words[:n]), intent), ())]
-        return matches
+    def _matches(self, patterns: Iterable[tuple[str, bool, str]], intent: str) -> list[tuple[Rule, str]]:
+        """The rules of these patterns that fire after a turn of `intent`, each with the rest that it takes."""
+        return [(rule, rest) for pattern, more, rest in patterns for rule in self._of.get((pattern, more, intent), ())]

@@ -111,7 +111,8 @@ class Usual:
     def follow_ups(self) -> list[str]:
         """The texts that leave out what came before, each whole, those of most people first."""
         sure = (r for r in self.completer.rules if r.support >= SURE_SUPPORT and r.precision >= SURE_PRECISION)
-        return list(dict.fromkeys(r.pattern for r in sure if not r.open_ended))[:MAX_FOLLOW_UPS]
+        whole = (r.pattern for r in sure if not r.open_ended and "{" not in r.pattern)
+        return list(dict.fromkeys(whole))[:MAX_FOLLOW_UPS]
 
 
 def resemblance(text: str, pairs: Mapping[Pair, Record]) -> float:

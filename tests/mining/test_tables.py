@@ -101,6 +101,39 @@ def test_a_room_fills_a_gap() -> None:
     assert "turn off the guest room light" in [c.text for c in completer.complete("turn off the light", here, [])]
 
 
+def at_home(user: str, city: str, state: str) -> list:
+    here = Context(city=city, state=state)
+    greater = {"city": city, "state": "elsewhere"}
+    return [
+        turn(f"weather in {city}", 0, "Weather", user, slots=greater, context=here, barge_in=True),
+        turn(f"what's the weather in {city} {state}", 15, "Weather", user, slots={"city": city, "state": state},
+             context=here),
+    ]  # fmt: skip
+
+
+def test_whoever_names_the_own_town_means_that_one() -> None:
+    completer = mine_completions(people_of(at_home("ann", "denver", "iowa"), at_home("bob", "park city", "ohio")))
+    assert [rule.pattern for rule in completer.rules] == ["weather in {city}"], "no town of anybody's"
+    here = Context(city="Huntington", state="Indiana")
+    made = completer.complete("weather in huntington", request("weather in huntington", context=here), [])
+    assert [c.text for c in made] == ["what's the weather in huntington indiana"]
+    assert made[0].reading == Interpretation("Weather", (("city", "huntington"), ("state", "indiana")))
+    for query, where in (("weather in denver", here), ("weather in huntington", Context(city="huntington"))):
+        assert completer.complete(query, request(query, context=where), []) == [], "another town, or no state known"
+
+
+def test_a_town_whose_state_was_said_is_no_repair_by_it() -> None:
+    said = [
+        [
+            turn("whether in denver", 0, user=user, context=Context(city="denver", state="iowa")),
+            turn("weather in denver", 15, "Weather", user, slots={"city": "denver"}, context=Context(city="denver")),
+        ]
+        for user in ("ann", "bob")
+    ]
+    rules = mine_completions(people_of(*said)).rules
+    assert all("{city}" not in rule.pattern for rule in rules), "nothing was filled in"
+
+
 def test_a_follow_up_reaches_past_something_else() -> None:
     completer = mine_completions(people_of(follow_up("ann", "den lamp"), follow_up("bob", "porch fan")))
     before = [Interpretation("News"), Interpretation("Device", (("action", "on"), ("device", "desk fan")))]
