@@ -52,12 +52,14 @@ class Composition:
 @dataclass(frozen=True, slots=True)
 class Heard:
     """One of the things that may have been said. `fitting`: its frames, as `FrameTable.fitting` gives them. `own`: this
-    user's own fragments, to be tried with it. `searched`: how many names of each kind are compared."""
+    user's own fragments, to be tried with it. `searched`: how many names of each kind are compared. `instead`: it is
+    not the query but a hypothesis besides, so that its own name, if it is known, is one to offer too."""
 
     text: str
     fitting: Sequence[tuple[Frame, str]]
     own: Sequence[Fragment] = ()
     searched: int = SEARCHED
+    instead: bool = False
 
 
 _Named = tuple[Frame, str, Fragment, bool, int]
@@ -78,7 +80,7 @@ def compose(
     sounds = [pronounce(rest) for rest, _ in pairs], [pronounce(text) for _, text in pairs]
     lengths = [max(1, len(rest), len(name)) for rest, name in zip(*sounds, strict=True)]
     costs = dict(zip(pairs, zip(hearing.each(*sounds).tolist(), lengths, strict=True), strict=True))
-    return [_composed(theirs, costs) for theirs in named]
+    return [_composed(theirs, costs, h.instead) for h, theirs in zip(heard, named, strict=True)]
 
 
 def _names(heard: Sequence[Heard], fragments: Fragments, sound: TextEncoder) -> list[list[_Named]]:
@@ -98,7 +100,7 @@ def _names(heard: Sequence[Heard], fragments: Fragments, sound: TextEncoder) -> 
         named: list[_Named] = []
         for frame, rest in h.fitting:
             repaired = fragments.repaired(frame.gaps, rest)
-            own = [fragment for fragment in h.own if fragment.gaps == frame.gaps]
+            own = [f for f in h.own if f.gaps == frame.gaps and (f.text == rest or not h.instead)]
             shared = {f.text: f for f in (*near[frame.gaps, h.searched, rest], *(f for f, _ in repaired.values()))}
             for mine, those in ((True, own), (False, shared.values())):
                 named += [(frame, rest, f, mine, repaired[f.text][1] if f.text in repaired else 0) for f in those]
@@ -106,8 +108,9 @@ def _names(heard: Sequence[Heard], fragments: Fragments, sound: TextEncoder) -> 
     return out
 
 
-def _composed(named: Sequence[_Named], costs: dict[_Pair, tuple[float, int]]) -> list[Composition]:
-    """`costs`: of hearing the first for the second, in nats, and phonemes of the longer."""
+def _composed(named: Sequence[_Named], costs: dict[_Pair, tuple[float, int]], as_it_is: bool) -> list[Composition]:
+    """`costs`: of hearing the first for the second, in nats, and phonemes of the longer. `as_it_is`: whether the name
+    that was heard is one of those offered."""
     if not named:
         return []
     weights: dict[tuple[str, str, str], float] = {}
@@ -116,7 +119,7 @@ def _composed(named: Sequence[_Named], costs: dict[_Pair, tuple[float, int]]) ->
         total, length = costs[rest, fragment.text]
         weights[rest, fragment.gaps, fragment.text] = (1 + fragment.times) * math.exp(-_SHARPNESS * total)
         cost = total / length
-        if (repaired or cost <= MAX_COST) and fragment.text != rest:
+        if (repaired or cost <= MAX_COST) and (as_it_is or fragment.text != rest):
             tried.append((cost, not own, frame.around(fragment.text), frame, rest, fragment, repaired))
     rests = {rest for _, rest, *_ in named}
     unknown = max(math.exp(-_SHARPNESS * NO_NAME * len(pronounce(rest))) for rest in rests)

@@ -164,12 +164,13 @@ def find_candidates(
         fits: dict[str, Sequence[tuple[Frame, str]]] = {}
         if x.shared is not None:
             completions = knowledge.completer.complete(query, request, x.situation.readings)
-            heard = [Heard(query, opening.fitting, own.fragments if own else ())]
+            mine = own.fragments if own else ()
+            heard = [Heard(query, opening.fitting, mine)]
             for rank, text in enumerate(besides, 1):
                 completed = knowledge.completer.complete(text, request, x.situation.readings)
                 completions += [replace(c, heard_rank=rank) for c in completed]
                 fits[text] = knowledge.fragments.table.fitting(text)
-                heard.append(Heard(text, fits[text], (), MAX_COMPOSED_BESIDES))
+                heard.append(Heard(text, fits[text], mine, MAX_COMPOSED_BESIDES, instead=True))
             made = compose(heard, knowledge.fragments, knowledge.sound, knowledge.hearing)
             compositions = [replace(c, heard_rank=rank) if rank else c for rank, cs in enumerate(made) for c in cs]
         has_screen = request.context.has_screen

@@ -138,6 +138,18 @@ def test_what_the_assistant_adds_is_foretold_only_where_the_name_is_known() -> N
     assert made["play song 7"] == Interpretation("Song", (("artist", "red ships"), ("track", "song 7")))
 
 
+def test_a_hypothesis_is_offered_as_it_is_where_its_name_is_known(fragments: Fragments) -> None:
+    def besides(query: str, own: Sequence[Fragment] = ()) -> list[str]:
+        heard = Heard(query, fragments.table.fitting(query), own, 4, instead=True)
+        return [c.text for c in composition.compose([heard], fragments, SOUND, HEARING)[0]]
+
+    assert besides("show me jaws")[0] == "show me jaws" and besides("show me narnia")[:1] != ["show me narnia"]
+    assert "show me jaws" not in [c.text for c in compose(fragments, "show me jaws")], "the query itself"
+    own = [Fragment(name, "{video}", (("video", name),), (), 1, 1.0) for name in ("narnia", "nadia")]
+    assert besides("show me narnia", own)[0] == "show me narnia"
+    assert "show me nadia" not in besides("show me narnia", own), "which is for the query alone"
+
+
 def test_a_name_that_nobody_has_said_is_taken_as_it_stands(fragments: Fragments) -> None:
     assert foretold(fragments.table.fitting("show me narnia")) == Interpretation("Video", (("video", "narnia"),))
     assert foretold(fragments.table.fitting("what time is it")) is None
