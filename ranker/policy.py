@@ -174,7 +174,10 @@ def choose(
 ) -> Policy:
     """The policy with the most wins less losses on `trials` that keeps wins : (losses + missed) at `wins_per_harm` or
     better, and needless rewrites at `max_needless` (share of requests) or fewer. Where none does: one that never
-    rewrites, since a wrong rewrite is worse than none."""
+    rewrites, since a wrong rewrite is worse than none.
+
+    Harms count with one standard error more (of a count: its root). There are some dozens of them at the most, and the
+    best of many thresholds is among those that were lucky with theirs."""
     best, best_gain = Policy(threshold=1.01, calibration=calibration), 0.0
     columns = np.array(
         [
@@ -192,7 +195,8 @@ def choose(
         win, loss, missed, needless = np.cumsum(kept[:, 3:], axis=0).T
         # A threshold takes all cases of equal probability or none.
         ends = np.append(np.flatnonzero(np.diff(kept[:, 0])), len(kept) - 1)
-        allowed = (win >= wins_per_harm * np.maximum(1.0, loss + missed)) & (needless <= max_needless * len(trials))
+        harms = loss + missed + np.sqrt(loss + missed)
+        allowed = (win >= wins_per_harm * np.maximum(1.0, harms)) & (needless <= max_needless * len(trials))
         gain = np.where(allowed, win - loss, -1)[ends]
         if gain.max(initial=-1) > best_gain:
             end = ends[int(gain.argmax())]

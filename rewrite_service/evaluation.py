@@ -1,7 +1,8 @@
 """Estimates from a later log what a bundle would have done, by the log's own signals: no truth is needed.
 
 The log is replayed as in service. Each first attempt's goal is read from what followed (`rewrite_service.examples`);
-where a user gave up and nobody knows the wish, a rewrite counts as a win by its probability and as missed otherwise.
+where a user gave up and nobody knows the wish, a rewrite counts as a win as often as those of the same probability did
+for requests that are known to have failed, and as missed otherwise.
 Signals are noisy: users who stay silent on a wrong answer make a good rewrite look like a loss, so that the estimate
 of wins : (losses + missed) is rather too low than too high.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,24 @@ def evaluate(
                 progress(1)
         finally:
             pipeline.close()
-    return Evaluation(cases, dict(opened.manifest))
+    return Evaluation(like_other_failures(cases), dict(opened.manifest))
+
+
+def like_other_failures(cases: Sequence[Case]) -> list[Case]:
+    """The cases, those whose wish nobody knows with the wins that others of their probability had which failed too. The
+    probability itself speaks of requests that served as well, which a rewrite can break. With fewer than 50 known
+    failures it is taken as it is."""
+    failed = [c for c in cases if c.failed and c.known and c.best]
+    probabilities = np.array([c.decision.probability for c in failed])
+    won = Calibration.fit(probabilities, np.array([c.shares[0] for c in failed]), np.ones(len(failed)))
+
+    def expected(case: Case) -> Case:
+        if case.known or not case.best:
+            return case
+        win = float(won.apply(case.decision.probability))
+        return replace(case, shares=(win, 0.0, 1 - win, 0.0))
+
+    return [expected(case) for case in cases]
 
 
 def _case(pipeline: Pipeline, turn: Interaction, goal: Goal, layers: frozenset[Layer]) -> Case:

@@ -109,34 +109,45 @@ def predict_out_of_time(
         return [j for judged in pool.map(predict, blocks[max(1, len(blocks) - held_out) :]) for j in judged]
 
 
-def calibrate(judged: Sequence[Judged]) -> Calibration:
+@dataclass(frozen=True, slots=True)
+class Calibrations:
+    """What a score means: `all`: of any request for which a rewrite makes a difference; `failed`: of one that is known
+    to fail as it is, where a rewrite cannot break what served."""
+
+    all: Calibration
+    failed: Calibration
+
+
+def calibrate(judged: Sequence[Judged]) -> Calibrations:
     """From the best candidate of each held-out request whose wish is known and for which a rewrite makes a
     difference."""
-    scores, won, weight = [], [], []
+    seen = []
     for j in judged:
         best = best_of(j.example.candidates, j.probabilities)
         if best is None or not j.example.goal.known:
             continue
         outcome = int(j.example.outcome[best.index])
         if outcome != NEEDLESS:
-            scores.append(best.score)
-            won.append(float(outcome == WIN))
-            weight.append(j.example.wish)
-    return Calibration.fit(np.array(scores), np.array(won), np.array(weight))
+            seen.append((best.score, float(outcome == WIN), j.example.wish, not j.example.goal.served))
+    scores, won, weight, failed = np.array(seen, dtype=float).reshape(-1, 4).T
+    of = failed > 0
+    return Calibrations(Calibration.fit(scores, won, weight), Calibration.fit(scores[of], won[of], weight[of]))
 
 
-def trial(j: Judged, calibration: Calibration) -> Trial:
+def trial(j: Judged, calibrations: Calibrations) -> Trial:
     """What rewriting to the best candidate would have done. Where the wish is not known (the user gave up), and as far
-    as it is not sure, a win by the calibrated probability and a miss otherwise: counting all of these as missed would
-    punish exactly the requests that need help most."""
-    verdict = judge(j.example.candidates, j.probabilities, calibration)
-    if verdict.best is None:
+    as it is not sure, a win as probably as for other failed requests of that score, and a miss otherwise: counting all
+    of these as missed would punish exactly the requests that need help most."""
+    example = j.example
+    verdict = judge(example.candidates, j.probabilities, calibrations.all)
+    best = best_of(example.candidates, j.probabilities)
+    if best is None:
         return Trial(verdict, 0, 0, 0, 0)
-    goal, outcome = j.example.goal, int(j.example.outcome[verdict.best])
-    met, sure = outcome in (WIN, NEEDLESS), j.example.wish if goal.known else 0.0
+    goal, outcome = example.goal, int(example.outcome[best.index])
+    met, sure = outcome in (WIN, NEEDLESS), example.wish if goal.known else 0.0
     if goal.served:
         return Trial(verdict, 0.0, float(not met), 0.0, float(met))
-    win = sure * met + (1 - sure) * verdict.probability
+    win = sure * met + (1 - sure) * float(calibrations.failed.apply(best.score))
     return Trial(verdict, win, 0.0, 1 - win, 0.0)
 
 
@@ -151,15 +162,15 @@ def learn(
     """Model, policy and held-out report from the examples of all blocks."""
     lookup = choose_lookup_policy(examples, wins_per_harm, max_needless)
     judged = predict_out_of_time(examples, HELD_OUT_BLOCKS, threads, progress)
-    calibration = calibrate(judged)
+    calibrations = calibrate(judged)
     # What reaches the ranker at all; in a log of next to nothing the lookup may serve all.
     left = [j for j in judged if not _looked_up(j.example, lookup)] or judged
-    trials = [trial(j, calibration) for j in left]
-    policy = choose(trials, _failed(left), calibration, wins_per_harm, max_needless)
+    trials = [trial(j, calibrations) for j in left]
+    policy = choose(trials, _failed(left), calibrations.all, wins_per_harm, max_needless)
     triage, spared = Triage.fit(_triage_trials(left, trials, policy), MOST_WINS_LOST)
     model = fit(examples)
     progress(1)
-    told = report(judged, calibration, policy, lookup, model, wins_per_harm)
+    told = report(judged, calibrations, policy, lookup, model, wins_per_harm)
     told |= {"triage": spared, "lookup": _lookup_figures(examples, lookup)}
     return Learned(model, policy, triage, lookup, told)
 
@@ -213,7 +224,7 @@ def _triage_trials(judged: Sequence[Judged], trials: Sequence[Trial], policy: Po
 
 def report(
     judged: Sequence[Judged],
-    calibration: Calibration,
+    calibrations: Calibrations,
     policy: Policy,
     lookup: LookupPolicy,
     model: RankerModel,
@@ -224,7 +235,7 @@ def report(
 
     def together(judged: Sequence[Judged]) -> Tally:
         left = [j for j in judged if not _looked_up(j.example, lookup)]
-        ranked = tally([trial(j, calibration) for j in left], _failed(left), policy)
+        ranked = tally([trial(j, calibrations) for j in left], _failed(left), policy)
         looked_up = _lookup_trials(j.example for j in judged if _looked_up(j.example, lookup))
         return ranked + tally_lookup(looked_up, float(sum(t.failed for t in looked_up)), lookup)
 

@@ -43,10 +43,10 @@ def judge(some: Sequence[Example]) -> dict[str, float]:
         judged = learning.predict_out_of_time(some, HELD_OUT, 1)
     finally:
         learning.RankerModel = usual
-    calibration = learning.calibrate(judged)
-    trials = [learning.trial(j, calibration) for j in judged]
+    calibrations = learning.calibrate(judged)
+    trials = [learning.trial(j, calibrations) for j in judged]
     failed = float(sum(not j.example.goal.served for j in judged))
-    found = tally(trials, failed, choose(trials, failed, calibration, 20.0, 0.03))
+    found = tally(trials, failed, choose(trials, failed, calibrations.all, 20.0, 0.03))
     wrong = [
         float(j.probabilities[i, WRONG]) - (j.example.outcome[i] == WRONG)
         for j in judged

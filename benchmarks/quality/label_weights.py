@@ -56,10 +56,10 @@ def judged(models: Mapping[int, RankerModel], some: Sequence[Example]) -> list[J
 
 def policy_of(some: Sequence[Judged], bench: Bench) -> tuple[Policy, float, float]:
     """The policy, and what it comes to there: reduction and wins to a harm."""
-    calibration, s = learning.calibrate(some), bench.settings
-    trials = [learning.trial(j, calibration) for j in some]
+    calibrations, s = learning.calibrate(some), bench.settings
+    trials = [learning.trial(j, calibrations) for j in some]
     failed = float(sum(not j.example.goal.served for j in some))
-    policy = choose(trials, failed, calibration, s.wins_per_harm, s.max_needless)
+    policy = choose(trials, failed, calibrations.all, s.wins_per_harm, s.max_needless)
     found = tally(trials, failed, policy)
     return policy, found.reduction, found.ratio
 

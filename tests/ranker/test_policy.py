@@ -36,7 +36,8 @@ def trials(draw: st.DrawFn) -> Trial:
 
 
 def allowed(t: Tally, wins_per_harm: float, max_needless: float) -> bool:
-    return t.wins >= wins_per_harm * max(1.0, t.losses + t.missed) and t.needless <= max_needless * t.requests
+    harms = t.losses + t.missed
+    return t.wins >= wins_per_harm * max(1.0, harms + harms**0.5) and t.needless <= max_needless * t.requests
 
 
 def every_policy(cases: Sequence[Trial]) -> Iterator[Policy]:
@@ -101,6 +102,17 @@ def test_a_margin_is_chosen_where_it_tells_wins_from_losses() -> None:
     done = tally(cases, 40, chosen)
     assert (done.wins, done.losses, done.rewrites) == (40, 0, 40)
     assert done.reduction == 1.0 and done.ratio == 40
+
+
+def test_the_fewer_harms_there_are_to_judge_by_the_more_room_is_left_for_them() -> None:
+    def taken(times: int, wins: int) -> int:
+        """Of so many times one harm and `wins` at 0.7, beside twenty times as many wins at 0.9."""
+        cases = [certain(0.9, "win") for _ in range(20 * times)]
+        cases += [certain(0.7, "missed") for _ in range(times)] + [certain(0.7, "win") for _ in range(wins * times)]
+        return tally(cases, 60.0 * times, choose(cases, 60.0 * times, Calibration(), 20, 0.03)).rewrites
+
+    assert taken(4, 0) == 80 and taken(4, 9) == 80, "29 to a harm, and it was one of four"
+    assert taken(4, 10) == 4 * 31 and taken(100, 2) == 100 * 23
 
 
 def test_a_policy_keeps_its_calibration() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewrite_service.decision import Contribution, Decision, Layer, Reason, ScoredCandidate
-from rewrite_service.evaluation import Case, Evaluation, accepted, intervals, policy_for, summary
+from rewrite_service.evaluation import Case, Evaluation, accepted, intervals, like_other_failures, policy_for, summary
 from rewrite_service.report.charts import calibration_bins, curve
 from rewrite_service.report.page import NAME, render, write_report
 
@@ -43,6 +44,19 @@ def case(shares: tuple, probability: float = 0.9, user: str = "ann", rewritten: 
     failed = bool(shares[0] or shares[2])
     return Case(user, 1_767_614_400_000, failed=failed, best="play go", decision=decision, shares=shares,
                 explained=explained, **given)  # fmt: skip
+
+
+def test_a_wish_that_nobody_knows_is_met_as_often_as_those_of_other_failures() -> None:
+    """At 0.7, where half of all that mattered won: since the other half had served, and was broken."""
+    unknown = case((0.7, 0, 0.3, 0), 0.7, known=False)
+    nothing_found = replace(unknown, best="", shares=(0.0, 0.0, 0.0, 0.0))
+    known = [case(WIN, 0.7)] * 57 + [case(MISSED, 0.7)] * 3 + [case(LOSS, 0.7)] * 60
+    found = like_other_failures([*known, unknown, nothing_found])
+    assert found[:-2] == known and found[-1] == nothing_found
+    assert found[-2].shares == pytest.approx((0.95, 0, 0.05, 0), abs=0.01)
+    few = like_other_failures([*known[-100:], unknown])[-1]
+    assert few.shares == pytest.approx(unknown.shares), "too few to say so"
+    assert like_other_failures([]) == []
 
 
 CASES = st.lists(

@@ -17,7 +17,7 @@ from retriever.candidates import Candidate
 from retriever.interaction import Interpretation
 from rewrite_service.examples import Example
 from rewrite_service.goals import Goal
-from rewrite_service.learning import Judged, _chosen, trial
+from rewrite_service.learning import Calibrations, Judged, _chosen, calibrate, trial
 from rewrite_service.sureness import LEAST, LIKELY, SURE, Sureness, by_label
 
 GO, BRUNO = Interpretation("Film", (("film", "go"),)), Interpretation("Song", (("song", "bruno"),))
@@ -98,17 +98,31 @@ def test_that_the_query_fails_is_sure_however_unsure_the_goal() -> None:
 
 
 def test_a_win_counts_as_far_as_its_goal_is_sure_and_the_rest_as_of_a_goal_that_nobody_knows() -> None:
-    as_is = Calibration((0.0, 1.0), (0.0, 1.0))
+    as_is, surer = Calibration((0.0, 1.0), (0.0, 1.0)), Calibration((0.0, 1.0), (0.5, 1.0))
     p = np.array([[0.5, 0.5, 0.0], [0.2, 0.0, 0.8]])
 
     def of(e: Example) -> tuple[float, float, float, float]:
-        t = trial(Judged(e, p), as_is)
+        t = trial(Judged(e, p), Calibrations(all=as_is, failed=surer))
+        assert t.verdict.probability == pytest.approx(0.8), "what decides is said of all requests"
         assert t.win + t.loss + t.missed + t.needless == pytest.approx(1)
         return t.win, t.loss, t.missed, t.needless
 
     unknown = of(replace(example(WIN, 1.0, UNKNOWN), outcome=np.array([WRONG, -1], np.int8)))
-    assert 0 < unknown[0] < 1 and unknown[1] == unknown[3] == 0
+    assert unknown[0] == pytest.approx(0.9) and unknown[1] == unknown[3] == 0, "as of others that failed"
     assert of(example(WIN, 1.0)) == (1, 0, 0, 0) and of(example(WRONG, 1.0)) == (0, 0, 1, 0)
     assert of(example(WIN, 0.25))[0] == pytest.approx(0.25 + 0.75 * unknown[0])
     assert of(example(WRONG, 0.25))[2] == pytest.approx(0.25 + 0.75 * unknown[2])
     assert of(example(WRONG, 1.0, SERVED)) == (0, 1, 0, 0) and of(example(NEEDLESS, 1.0, SERVED)) == (0, 0, 0, 1)
+
+
+def test_what_failed_cannot_be_broken_and_is_calibrated_by_itself() -> None:
+    """Forty in a hundred of these rewrites break what served; of those of requests that failed, none misses."""
+    won, broke = example(WIN, 1.0), example(WRONG, 1.0, SERVED)
+    p = np.array([[0.5, 0.5, 0.0], [0.3, 0.0, 0.7]])
+    failed_alone = [Judged(won, p)] * 59 + [Judged(example(WRONG, 1.0), p)]
+    found = calibrate([*failed_alone, *[Judged(broke, p)] * 40])
+    assert float(found.all.apply(0.7)) == pytest.approx(0.59, abs=0.01)
+    assert float(found.failed.apply(0.7)) == pytest.approx(59 / 60, abs=0.01)
+    assert calibrate([]) == Calibrations(Calibration(), Calibration())
+    nobody_knows = [Judged(replace(won, goal=UNKNOWN, outcome=np.array([WRONG, -1], np.int8)), p)] * 60
+    assert calibrate(nobody_knows) == calibrate([]), "they tell nothing of what would have won"
