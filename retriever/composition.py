@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from retriever.fragments import Fragment, Fragments
+from retriever.fragments import NO_NAMES, Fragment, Fragments, OwnNames
 from retriever.frames import Frame
 from retriever.hearing import Hearing
 from retriever.interaction import Interpretation
@@ -57,7 +57,7 @@ class Heard:
 
     text: str
     fitting: Sequence[tuple[Frame, str]]
-    own: Sequence[Fragment] = ()
+    own: OwnNames = field(default_factory=lambda: NO_NAMES)
     searched: int = SEARCHED
     instead: bool = False
 
@@ -100,7 +100,8 @@ def _names(heard: Sequence[Heard], fragments: Fragments, sound: TextEncoder) -> 
         named: list[_Named] = []
         for frame, rest in h.fitting:
             repaired = fragments.repaired(frame.gaps, rest)
-            own = [f for f in h.own if f.gaps == frame.gaps and (f.text == rest or not h.instead)]
+            names = h.own.get(frame.gaps, {})
+            own = [name for name in (names.get(rest),) if name] if h.instead else list(names.values())
             shared = {f.text: f for f in (*near[frame.gaps, h.searched, rest], *(f for f, _ in repaired.values()))}
             for mine, those in ((True, own), (False, shared.values())):
                 named += [(frame, rest, f, mine, repaired[f.text][1] if f.text in repaired else 0) for f in those]

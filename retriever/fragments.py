@@ -69,6 +69,19 @@ class HeardNames:
     repairs: Sequence[NameRepair] = ()
 
 
+OwnNames = Mapping[str, Mapping[str, Fragment]]
+"""One person's fragments by their gaps, then by their text."""
+NO_NAMES: OwnNames = {}
+
+
+def by_gaps(fragments: Iterable[Fragment]) -> OwnNames:
+    """The fragments as a request looks for them; each text of the same gaps once."""
+    out: dict[str, dict[str, Fragment]] = {}
+    for fragment in fragments:
+        out.setdefault(fragment.gaps, {})[fragment.text] = fragment
+    return out
+
+
 _SAME_SOUND = 4
 """So many names may sound just alike: a name is found among them by its sound."""
 

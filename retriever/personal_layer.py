@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from retriever.evidence import Repair, TextEvidence
-from retriever.fragments import Fragment
+from retriever.fragments import Fragment, by_gaps
 from retriever.interaction import Interpretation
 from retriever.personal_index import PersonalIndex
 from retriever.views import Hits, TextEncoder, Views
@@ -59,7 +59,8 @@ def _in_vain(texts: Iterable[TextEvidence]) -> dict[str, list[tuple[str, float]]
 class PersonalLayer:
     """Made from one user's tables; read-only afterwards. Nobody else's data is in it or reachable from it.
 
-    `texts`: every text said, with its evidence. `readings`: the user's habits. `fragments`: names the user has named.
+    `texts`: every text said, with its evidence. `readings`: the user's habits. `fragments`: names the user has named;
+    `names`: the same, as a request looks for them.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class PersonalLayer:
             self._repairs.setdefault(source, {})[target] = times
         self.slot_values = slot_values
         self.fragments = fragments
+        self.names = by_gaps(fragments)
         worked = [e.text for e in texts.values() if e.people]
         self.successes = sum(texts[t].successes for t in worked)
         self.readings = _by_reading(texts[t] for t in worked)

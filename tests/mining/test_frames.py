@@ -11,7 +11,7 @@ from mining.defects import assess
 from mining.frames import mine_frames, split
 from retriever import composition
 from retriever.composition import Composition, Heard
-from retriever.fragments import Fragment, Fragments, named_slots, spoken
+from retriever.fragments import Fragment, Fragments, by_gaps, named_slots, spoken
 from retriever.frames import Frame, FrameTable, foretold
 from retriever.hearing import Hearing, prior_shares
 from retriever.interaction import Interpretation
@@ -40,7 +40,8 @@ def fragments() -> Fragments:
 
 
 def compose(fragments: Fragments, query: str, own: Sequence[Fragment] = ()) -> list[Composition]:
-    return composition.compose([Heard(query, fragments.table.fitting(query), own)], fragments, SOUND, HEARING)[0]
+    heard = Heard(query, fragments.table.fitting(query), by_gaps(own))
+    return composition.compose([heard], fragments, SOUND, HEARING)[0]
 
 
 def test_every_name_is_known_by_its_counts_even_where_it_is_not_shared(fragments: Fragments) -> None:
@@ -140,7 +141,7 @@ def test_what_the_assistant_adds_is_foretold_only_where_the_name_is_known() -> N
 
 def test_a_hypothesis_is_offered_as_it_is_where_its_name_is_known(fragments: Fragments) -> None:
     def besides(query: str, own: Sequence[Fragment] = ()) -> list[str]:
-        heard = Heard(query, fragments.table.fitting(query), own, 4, instead=True)
+        heard = Heard(query, fragments.table.fitting(query), by_gaps(own), 4, instead=True)
         return [c.text for c in composition.compose([heard], fragments, SOUND, HEARING)[0]]
 
     assert besides("show me jaws")[0] == "show me jaws" and besides("show me narnia")[:1] != ["show me narnia"]
