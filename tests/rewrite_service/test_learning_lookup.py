@@ -19,7 +19,7 @@ from retriever.interaction import Interpretation
 from retriever.known_rewrites import KnownRewrite
 from rewrite_service.examples import Example
 from rewrite_service.goals import Goal
-from rewrite_service.learning import Judged, choose_lookup_policy, report
+from rewrite_service.learning import Calibrations, Judged, choose_lookup_policy, report
 
 FILM = Interpretation("Film", (("film", "go"),))
 SURE = KnownRewrite("watch the movie go", 0.0, 1.0, 9)
@@ -68,9 +68,9 @@ def judged(examples: Sequence[Example], win: float) -> list[Judged]:
 
 def test_the_report_counts_what_the_lookup_serves_and_what_the_ranker_does_of_the_rest() -> None:
     cases = judged([example(WIN) for _ in range(5)] + [example(WIN, None) for _ in range(3)], win=0.9)
-    calibration = Calibration((0.0, 1.0), (0.0, 1.0))
+    calibrations = Calibrations(Calibration(), Calibration())
     timid, bold = Policy(2.0, calibration=calibration), Policy(0.5, 0.5, calibration=calibration)
-    of = lambda policy, lookup: report(cases, calibration, policy, lookup, NoModel(), 20.0)  # noqa: E731
+    of = lambda policy, lookup: report(cases, calibrations, policy, lookup, NoModel(), 20.0)  # noqa: E731
     assert of(timid, NEVER)["wins"] == 0
     assert of(timid, LookupPolicy(0.5, 20.0, 0.9))["wins"] == 5
     both = of(bold, LookupPolicy(0.5, 20.0, 0.9))
