@@ -69,7 +69,7 @@ def judged(examples: Sequence[Example], win: float) -> list[Judged]:
 def test_the_report_counts_what_the_lookup_serves_and_what_the_ranker_does_of_the_rest() -> None:
     cases = judged([example(WIN) for _ in range(5)] + [example(WIN, None) for _ in range(3)], win=0.9)
     calibrations = Calibrations(Calibration(), Calibration())
-    timid, bold = Policy(2.0, calibration=calibration), Policy(0.5, 0.5, calibration=calibration)
+    timid, bold = Policy(2.0), Policy(0.5, 0.5)
     of = lambda policy, lookup: report(cases, calibrations, policy, lookup, NoModel(), 20.0)  # noqa: E731
     assert of(timid, NEVER)["wins"] == 0
     assert of(timid, LookupPolicy(0.5, 20.0, 0.9))["wins"] == 5
