@@ -176,18 +176,16 @@ class Tries:
     """Tries rules on repairs, each by itself."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules: dict[tuple[str, bool, str], list[Rule]] = defaultdict(list)
-        for rule in rules:
-            self._rules[rule.pattern, rule.open_ended, rule.intent].append(rule)
+        self._completer = Completer(rules)
 
     def of(self, example: Example) -> Iterator[tuple[Rule, bool, bool]]:
         """The rules that fire on a repair, whether that was right, and whether it gave what was just answered."""
         context = example.request.context
         patterns = patterns_of(example.query, context)
         for answered in [*example.answered, None]:
-            intent, values = answered.intent if answered else "", gap_values(context, answered)
-            for pattern, more, rest in patterns:
-                for rule in self._rules.get((pattern, more, intent), ()):
+            if fitting := self._completer.matching(patterns, answered.intent if answered else ""):
+                values = gap_values(context, answered)
+                for rule, rest in fitting:
                     made = fire(rule, example.query, rest, values)
                     if made is not None:
                         text, reading = made

@@ -7,7 +7,7 @@ stands high in one way's order, or well in several, stays.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,7 +139,8 @@ def gather(
     if known is not None:
         candidate(known.text).known = known
     found.pop(leave.text, None)
-    best = _fused(list(found.values()), people_of, [c.text for c in completions], list(hypotheses))
+    in_order = [c.text for c in completions], list(hypotheses), [t.text for t in taught], [known.text] if known else []
+    best = _fused(list(found.values()), in_order, people_of)
     _add_evidence(best, has_screen, personal, shared, row_of)
     if left_out is not None:
         kept = {c.text for c in best}
@@ -150,42 +151,30 @@ def gather(
 
 
 def _fused(
-    found: Sequence[Candidate],
-    people_of: Mapping[str, int] = _NOBODY,
-    completed: Sequence[str] = (),
-    hypotheses: Sequence[str] = (),
+    found: Sequence[Candidate], in_order: Iterable[Sequence[str]] = (), people_of: Mapping[str, int] = _NOBODY
 ) -> list[Candidate]:
-    """The best of all ways, best first; where two are as good, whoever was found first. `people_of`: how many people
-    each text that everybody's repairs have found has served. `completed`, `hypotheses`: these texts, best first."""
+    """The best of all ways, best first; where two are as good, whoever was found first. `in_order`: of each way that
+    has an order of its own, its texts, best first; another way may have found them at other places. `people_of`: how
+    many people each text that everybody's repairs have found has served."""
     if not found:
         return []
     score = [0.0] * len(found)
-    by_rule, as_heard = _places(completed), _places(hypotheses)
-    # Of each way what it has found, and by what it orders them, least first; None where it finds one alone, or a few.
-    ways: tuple[tuple[list[int], Callable[[int], Any] | None], ...] = (
-        ([i for i, c in enumerate(found) if c.completion is not None], lambda i: by_rule[found[i].text]),
+    place = {c.text: i for i, c in enumerate(found)}
+    ordered = [[place[text] for text in dict.fromkeys(texts) if text in place] for texts in in_order]
+    # Of each other way what it has found, and by what it orders them, least first.
+    ways: tuple[tuple[list[int], Callable[[int], Any]], ...] = (
         ([i for i, c in enumerate(found) if c.composition is not None], lambda i: _cost(found[i])),
         ([i for i, c in enumerate(found) if _repaired(c)], lambda i: -_repaired(found[i])),
         ([i for i, c in enumerate(found) if c.personal_repair > 0], lambda i: -found[i].personal_repair),
         ([i for i, c in enumerate(found) if c.global_repair > 0], lambda i: _repair_order(found[i], people_of)),
         ([i for i, c in enumerate(found) if c.meaning > 0], lambda i: -found[i].meaning),
         ([i for i, c in enumerate(found) if c.sound > 0], lambda i: -found[i].sound),
-        ([i for i, c in enumerate(found) if c.hypothesis], lambda i: as_heard[found[i].text]),
-        ([i for i, c in enumerate(found) if c.taught is not None], None),
-        ([i for i, c in enumerate(found) if c.known is not None], None),
     )
-    for theirs, key in ways:
-        if key is not None:
-            theirs.sort(key=key)
+    for theirs in (*ordered, *(sorted(some, key=key) for some, key in ways)):
         for rank, i in enumerate(theirs, _RANK_OFFSET):
             score[i] += 1 / rank
     order = sorted(range(len(found)), key=score.__getitem__, reverse=True)[:MAX_CANDIDATES]
     return [found[i] for i in order]
-
-
-def _places(ordered: Sequence[str]) -> dict[str, int]:
-    """Where each text stands first: another way may have found it before, at a place that says nothing of this one."""
-    return {text: place for place, text in reversed(list(enumerate(ordered)))}
 
 
 def _cost(c: Candidate) -> float:

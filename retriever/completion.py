@@ -159,7 +159,7 @@ class Completer:
         patterns = patterns_of(query, request.context)
         for steps_back, reading in enumerate([*distinct_intents(answered), None]):
             values = gap_values(request.context, reading)
-            for rule, rest in self._matches(patterns, reading.intent if reading else ""):
+            for rule, rest in self.matching(patterns, reading.intent if reading else ""):
                 fired = fire(rule, query, rest, values)
                 if fired is not None and fired[0] not in out:
                     filled, made = fired
@@ -168,6 +168,6 @@ class Completer:
                     out[filled] = Completion(filled, made, rule.support, precision, rest, steps_back)
         return sorted(out.values(), key=lambda c: -c.support * c.precision / (1 + c.steps_back))[:MAX_COMPLETIONS]
 
-    def _matches(self, patterns: Iterable[tuple[str, bool, str]], intent: str) -> list[tuple[Rule, str]]:
+    def matching(self, patterns: Iterable[tuple[str, bool, str]], intent: str) -> list[tuple[Rule, str]]:
         """The rules of these patterns that fire after a turn of `intent`, each with the rest that it takes."""
         return [(rule, rest) for pattern, more, rest in patterns for rule in self._of.get((pattern, more, intent), ())]

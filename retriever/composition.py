@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from retriever.fragments import NO_NAMES, Fragment, Fragments, OwnNames
+from retriever.fragments import Fragment, Fragments, OwnNames
 from retriever.frames import Frame
 from retriever.hearing import Hearing
 from retriever.interaction import Interpretation
@@ -57,7 +57,7 @@ class Heard:
 
     text: str
     fitting: Sequence[tuple[Frame, str]]
-    own: OwnNames = field(default_factory=lambda: NO_NAMES)
+    own: OwnNames = field(default_factory=dict)
     searched: int = SEARCHED
     instead: bool = False
 
@@ -101,7 +101,7 @@ def _names(heard: Sequence[Heard], fragments: Fragments, sound: TextEncoder) -> 
         for frame, rest in h.fitting:
             repaired = fragments.repaired(frame.gaps, rest)
             names = h.own.get(frame.gaps, {})
-            own = [name for name in (names.get(rest),) if name] if h.instead else list(names.values())
+            own = list(names.values()) if not h.instead else [names[rest]] if rest in names else []
             shared = {f.text: f for f in (*near[frame.gaps, h.searched, rest], *(f for f, _ in repaired.values()))}
             for mine, those in ((True, own), (False, shared.values())):
                 named += [(frame, rest, f, mine, repaired[f.text][1] if f.text in repaired else 0) for f in those]

@@ -71,7 +71,6 @@ class HeardNames:
 
 OwnNames = Mapping[str, Mapping[str, Fragment]]
 """One person's fragments by their gaps, then by their text."""
-NO_NAMES: OwnNames = {}
 
 
 def by_gaps(fragments: Iterable[Fragment]) -> OwnNames:

@@ -16,7 +16,7 @@ from retriever.candidates import Candidate, gather, leave_alone
 from retriever.completion import Completer
 from retriever.composition import Heard, compose
 from retriever.encoder import Encoder
-from retriever.fragments import NO_NAMES, Fragments
+from retriever.fragments import Fragments
 from retriever.frames import Frame, foretold
 from retriever.global_layer import GlobalLayer
 from retriever.hearing import Hearing
@@ -164,7 +164,7 @@ def find_candidates(
         fits: dict[str, Sequence[tuple[Frame, str]]] = {}
         if x.shared is not None:
             completions = knowledge.completer.complete(query, request, x.situation.readings)
-            mine = own.names if own else NO_NAMES
+            mine = own.names if own else {}
             heard = [Heard(query, opening.fitting, mine)]
             for rank, text in enumerate(besides, 1):
                 completed = knowledge.completer.complete(text, request, x.situation.readings)

@@ -112,7 +112,7 @@ def predict_out_of_time(
 @dataclass(frozen=True, slots=True)
 class Calibrations:
     """What a score means: `all`: of any request for which a rewrite makes a difference; `failed`: of one that is known
-    to fail as it is, where a rewrite cannot break what served."""
+    to fail as it is, where a rewrite cannot break what served; the same as `all` where there are too few of them."""
 
     all: Calibration
     failed: Calibration
@@ -131,7 +131,8 @@ def calibrate(judged: Sequence[Judged]) -> Calibrations:
             seen.append((best.score, float(outcome == WIN), j.example.wish, not j.example.goal.served))
     scores, won, weight, failed = np.array(seen, dtype=float).reshape(-1, 4).T
     of = failed > 0
-    return Calibrations(Calibration.fit(scores, won, weight), Calibration.fit(scores[of], won[of], weight[of]))
+    of_all, of_failed = (Calibration.fit(scores[some], won[some], weight[some]) for some in (slice(None), of))
+    return Calibrations(of_all, of_all if of_failed == Calibration() else of_failed)
 
 
 def trial(j: Judged, calibrations: Calibrations) -> Trial:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from retriever.candidates import MAX_CANDIDATES, Candidate, _fused
-from retriever.completion import Completion
 from retriever.composition import Composition
 from retriever.fragments import Fragment
 
@@ -44,7 +44,7 @@ def test_the_best_of_all_ways_stay_best_first(rows: list[tuple[float, float, flo
         Candidate(f"text {i}", meaning=m, sound=s, personal_repair=p, global_repair=g, hypothesis=h)
         for i, (m, s, p, g, h) in enumerate(rows)
     ]
-    kept = [c.text for c in _fused(found, hypotheses=[c.text for c in found if c.hypothesis])]
+    kept = [c.text for c in _fused(found, [[c.text for c in found if c.hypothesis]])]
     total = scores(found)
     assert len(set(kept)) == len(kept)
     assert [total[text] for text in kept] == sorted(total.values(), reverse=True)[:MAX_CANDIDATES]
@@ -53,7 +53,7 @@ def test_the_best_of_all_ways_stay_best_first(rows: list[tuple[float, float, flo
 def test_the_first_of_each_way_stays_among_many_of_another() -> None:
     many = [Candidate(f"like {i}", meaning=0.9 - i / 100, sound=0.9 - i / 100) for i in range(50)]
     repair, heard = Candidate("repair", personal_repair=0.4), Candidate("heard", hypothesis=True)
-    kept = [c.text for c in _fused([*many, repair, heard], hypotheses=["heard"])]
+    kept = [c.text for c in _fused([*many, repair, heard], [["heard"]])]
     assert {"repair", "heard", "like 0"} <= set(kept) and len(kept) == MAX_CANDIDATES
     named = [Candidate(f"named {i}", composition=composed(cost=i / 10)) for i in range(40)]
     named.append(Candidate("repaired", composition=composed(cost=9.0, repaired=2)))
@@ -61,10 +61,13 @@ def test_the_first_of_each_way_stays_among_many_of_another() -> None:
     assert _fused([]) == []
 
 
-def test_what_a_rule_makes_first_stays_first_of_the_rules_where_another_way_has_found_the_rest() -> None:
-    by_rule = [Completion(text, None, 9, 0.9) for text in ("turn off the lamp", "turn off the fan", "turn off the tv")]
+@pytest.mark.parametrize("way", range(3))
+def test_what_stands_first_in_the_order_of_a_way_does_so_where_another_has_found_the_rest(way: int) -> None:
+    """Of rules, hypotheses, and what a user has taught: each comes best first."""
+    own = ["turn off the lamp", "turn off the fan", "turn off the tv", "turn off the fan"]
     many = [Candidate(f"like {i}", meaning=0.9 - i / 100, sound=0.9 - i / 100) for i in range(50)]
-    elsewhere = [Candidate(c.text, completion=c, meaning=0.1) for c in by_rule[1:]]
-    found = [*elsewhere, *many, Candidate("turn off the lamp", completion=by_rule[0])]
-    kept = [c.text for c in _fused(found, completed=[c.text for c in by_rule])]
-    assert kept.index("turn off the lamp") < 3
+    found = [*(Candidate(text, meaning=0.1) for text in own[1:3]), *many, Candidate(own[0])]
+    in_order: list[list[str]] = [[], [], []]
+    in_order[way] = [*own, "not found at all"]
+    kept = [c.text for c in _fused(found, in_order)]
+    assert kept.index("turn off the lamp") < 3 and len(set(kept)) == len(kept) == MAX_CANDIDATES

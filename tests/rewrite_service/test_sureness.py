@@ -123,6 +123,8 @@ def test_what_failed_cannot_be_broken_and_is_calibrated_by_itself() -> None:
     found = calibrate([*failed_alone, *[Judged(broke, p)] * 40])
     assert float(found.all.apply(0.7)) == pytest.approx(0.59, abs=0.01)
     assert float(found.failed.apply(0.7)) == pytest.approx(59 / 60, abs=0.01)
+    few = calibrate([*failed_alone[-40:], *[Judged(broke, p)] * 40])
+    assert few.failed == few.all != Calibration(), "of too few that failed, what is known of all"
     assert calibrate([]) == Calibrations(Calibration(), Calibration())
     nobody_knows = [Judged(replace(won, goal=UNKNOWN, outcome=np.array([WRONG, -1], np.int8)), p)] * 60
     assert calibrate(nobody_knows) == calibrate([]), "they tell nothing of what would have won"
