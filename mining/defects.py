@@ -294,7 +294,7 @@ def _by_marks(course: _Course, done: Sequence[TurnEvidence | None], i: int) -> i
     return goal
 
 
-def told(turn: Interaction, evidence: TurnEvidence, reactions: Reactions) -> float:
+def sign_of(turn: Interaction, evidence: TurnEvidence, reactions: Reactions) -> float:
     """The log odds that what came of `turn` adds to its having failed, whatever was to be expected; infinite where it
     got no answer."""
     return reactions.adds(Signals.of_turn(turn, _after(evidence.signals))) if _answered(turn) else math.inf

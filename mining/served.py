@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from mining.defects import assess, told
+from mining.defects import assess, sign_of
 from mining.reactions import PUBLISHED, Reactions
 from mining.sessions import sessions
 from retriever.interaction import Interaction
@@ -43,7 +43,7 @@ def came_of(
     chosen = [i for span in spans for i in span]
     for i, evidence in zip(chosen, assess([turns[i] for i in chosen], reactions), strict=True):
         if pairs[i][0] in matters:
-            row = turns[i].request.timestamp_ms, told(turns[i], evidence, reactions)
+            row = turns[i].request.timestamp_ms, sign_of(turns[i], evidence, reactions)
             out.setdefault(pairs[i], []).append(row)
     return out
 

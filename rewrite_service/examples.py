@@ -14,11 +14,12 @@ from enum import StrEnum
 
 import numpy as np
 
-from mining.defects import TurnEvidence, assess
+from mining.defects import TurnEvidence, assess, sign_of
 from mining.heard_names import heard_names
 from mining.known_rewrites import mine_known_rewrites
 from mining.labels.turn_label import TurnLabel
 from mining.mined import Mined, marks_of, mine_people, reactions_of
+from mining.reactions import Reactions
 from mining.rephrases import AFFINITY_AFTER_FAILURE, REPHRASE_WINDOW_MS, Marks, affinity
 from ranker.feature_input import FeatureInput
 from ranker.features import features
@@ -96,7 +97,8 @@ class Example:
     where nobody knows. `first`: not a repetition of a failure just before, so a request as it comes in service.
     `masked`: shown with less known than there was, for training alone; `weight`: in training, above 0. `known`: the
     row of the candidate that was computed ahead, where a lookup could have served it. `wish`: how probable it is that
-    the goal is what was wanted, above 0 to 1."""
+    the goal is what was wanted, above 0 to 1. `sign`: the log odds that what was seen of the user adds to the query's
+    having failed, whatever was to be expected of it: 0 where that tells nothing, infinite where there was no answer."""
 
     user: str
     block: int
@@ -110,6 +112,7 @@ class Example:
     weight: float
     known: int | None = None
     wish: float = 1.0
+    sign: float = 0.0
 
 
 Meanings = Mapping[str, Collection[Interpretation]]
@@ -183,6 +186,7 @@ class Replay:
     min_people: int
     mask: bool
     starts: Sequence[int]
+    reactions: Reactions
     evidence: Mapping[str, Sequence[TurnEvidence]]
     meant: Mapping[str, Mapping[str, int]]
     meanings: Meanings
@@ -211,7 +215,10 @@ class Replay:
                 meanings.setdefault(normalise(turn.request.query), set()).add(turn.interpretation)
         meant = {user: told(turns, evidence[user]) for user, turns in people.items()}
         starts = block_starts(people, blocks)
-        return cls(people, meaning, min_people, mask, starts, evidence, meant, meanings, without, marks, labels or {})
+        labels = labels or {}
+        return cls(
+            people, meaning, min_people, mask, starts, reactions, evidence, meant, meanings, without, marks, labels
+        )
 
     def block(self, number: int, progress: Callable[[int], None] = lambda n: None) -> Iterator[Example]:
         """Every request of a block, with what was known before it. `progress`: is told of each."""
@@ -259,6 +266,7 @@ class Replay:
                     weight=weight * sure.turn,
                     known=_row_of_known(made),
                     wish=sure.wish,
+                    sign=sign_of(turn, evidence[i], self.reactions),
                 )
 
     def _label(

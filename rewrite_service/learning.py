@@ -2,6 +2,9 @@
 
 The last blocks are each predicted by a model that learned from the blocks before them alone. These predictions give the
 calibration, the threshold and the held-out report. The model that is served then learns from all blocks.
+
+What rewrites would have done is counted by what the log tells, as far as it can be relied on
+(`rewrite_service.held_out_days`).
 """
 
 from __future__ import annotations
@@ -13,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from ranker.calibration import Calibration
 from ranker.feature_names import QUERY_FEATURES
 from ranker.lookup import LookupPolicy, LookupTrial, choose_lookup, tally_lookup
 from ranker.model import NEEDLESS, WIN, WRONG, RankerModel
-from ranker.policy import Policy, Tally, Trial, best_of, choose, judge, tally
+from ranker.policy import Policy, Tally, Trial, choose, tally
 from ranker.triage import Triage, TriageTrials
 from retriever.known_rewrites import KnownRewrite
 from rewrite_service.examples import Example
+from rewrite_service.held_out_days import Calibrations, Judged, doubted, trial
 
 HELD_OUT_BLOCKS = 4
 MOST_WINS_LOST = 0.005
@@ -75,14 +78,6 @@ def fit(examples: Sequence[Example]) -> RankerModel:
     return RankerModel.fit(x, y, weight)
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A held-out example with the model's outcome probabilities, (candidates, 3)."""
-
-    example: Example
-    probabilities: np.ndarray
-
-
 def predict_out_of_time(
     examples: Sequence[Example], held_out: int, threads: int, progress: Callable[[int], None] = lambda n: None
 ) -> list[Judged]:
@@ -103,53 +98,10 @@ def predict_out_of_time(
         p = model.predict(np.concatenate([e.x for e in later]))
         ends = np.cumsum([len(e.x) for e in later])
         progress(1)
-        return [Judged(e, rows) for e, rows in zip(later, np.split(p, ends[:-1]), strict=True)]
+        return [Judged.as_told(e, rows) for e, rows in zip(later, np.split(p, ends[:-1]), strict=True)]
 
     with ThreadPoolExecutor(threads) as pool:
         return [j for judged in pool.map(predict, blocks[max(1, len(blocks) - held_out) :]) for j in judged]
-
-
-@dataclass(frozen=True, slots=True)
-class Calibrations:
-    """What a score means: `all`: of any request for which a rewrite makes a difference; `failed`: of one that is known
-    to fail as it is, where a rewrite cannot break what served; the same as `all` where there are too few of them."""
-
-    all: Calibration
-    failed: Calibration
-
-
-def calibrate(judged: Sequence[Judged]) -> Calibrations:
-    """From the best candidate of each held-out request whose wish is known and for which a rewrite makes a
-    difference."""
-    seen = []
-    for j in judged:
-        best = best_of(j.example.candidates, j.probabilities)
-        if best is None or not j.example.goal.known:
-            continue
-        outcome = int(j.example.outcome[best.index])
-        if outcome != NEEDLESS:
-            seen.append((best.score, float(outcome == WIN), j.example.wish, not j.example.goal.served))
-    scores, won, weight, failed = np.array(seen, dtype=float).reshape(-1, 4).T
-    of = failed > 0
-    of_all, of_failed = (Calibration.fit(scores[some], won[some], weight[some]) for some in (slice(None), of))
-    return Calibrations(of_all, of_all if of_failed == Calibration() else of_failed)
-
-
-def trial(j: Judged, calibrations: Calibrations) -> Trial:
-    """What rewriting to the best candidate would have done. Where the wish is not known (the user gave up), and as far
-    as it is not sure, a win as probably as for other failed requests of that score, and a miss otherwise: counting all
-    of these as missed would punish exactly the requests that need help most."""
-    example = j.example
-    verdict = judge(example.candidates, j.probabilities, calibrations.all)
-    best = best_of(example.candidates, j.probabilities)
-    if best is None:
-        return Trial(verdict, 0, 0, 0, 0)
-    goal, outcome = example.goal, int(example.outcome[best.index])
-    met, sure = outcome in (WIN, NEEDLESS), example.wish if goal.known else 0.0
-    if goal.served:
-        return Trial(verdict, 0.0, float(not met), 0.0, float(met))
-    win = sure * met + (1 - sure) * float(calibrations.failed.apply(best.score))
-    return Trial(verdict, win, 0.0, 1 - win, 0.0)
 
 
 def learn(
@@ -162,8 +114,7 @@ def learn(
 ) -> Learned:
     """Model, policy and held-out report from the examples of all blocks."""
     lookup = choose_lookup_policy(examples, wins_per_harm, max_needless)
-    judged = predict_out_of_time(examples, HELD_OUT_BLOCKS, threads, progress)
-    calibrations = calibrate(judged)
+    judged, calibrations = doubted(predict_out_of_time(examples, HELD_OUT_BLOCKS, threads, progress))
     # What reaches the ranker at all; in a log of next to nothing the lookup may serve all.
     left = [j for j in judged if not _looked_up(j.example, lookup)] or judged
     trials = [trial(j, calibrations) for j in left]
@@ -177,7 +128,7 @@ def learn(
 
 
 def _failed(judged: Sequence[Judged]) -> float:
-    return float(sum(not j.example.goal.served for j in judged))
+    return sum(j.failed for j in judged)
 
 
 def _lookup_trials(examples: Iterable[Example]) -> list[LookupTrial]:

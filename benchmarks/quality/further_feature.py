@@ -15,6 +15,7 @@ from ranker.policy import choose, tally
 from ranker.trees import Trees
 from rewrite_service import learning
 from rewrite_service.examples import Example
+from rewrite_service.held_out_days import doubted, trial
 
 HELD_OUT = 2
 
@@ -40,12 +41,11 @@ def judge(some: Sequence[Example]) -> dict[str, float]:
     """What the ranker does on the last blocks, each predicted from those before it."""
     usual, learning.RankerModel = learning.RankerModel, WiderModel
     try:
-        judged = learning.predict_out_of_time(some, HELD_OUT, 1)
+        judged, calibrations = doubted(learning.predict_out_of_time(some, HELD_OUT, 1))
     finally:
         learning.RankerModel = usual
-    calibrations = learning.calibrate(judged)
-    trials = [learning.trial(j, calibrations) for j in judged]
-    failed = float(sum(not j.example.goal.served for j in judged))
+    trials = [trial(j, calibrations) for j in judged]
+    failed = sum(j.failed for j in judged)
     found = tally(trials, failed, choose(trials, failed, calibrations.all, 20.0, 0.03))
     wrong = [
         float(j.probabilities[i, WRONG]) - (j.example.outcome[i] == WRONG)

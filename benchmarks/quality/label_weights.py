@@ -29,7 +29,8 @@ from retriever.encoder import Encoder
 from rewrite_service import learning
 from rewrite_service.bundle import open_bundle
 from rewrite_service.examples import MASKED_WEIGHT, Example
-from rewrite_service.learning import HELD_OUT_BLOCKS, Judged
+from rewrite_service.held_out_days import Judged, doubted, trial
+from rewrite_service.learning import HELD_OUT_BLOCKS
 
 SEEDS = (7, 8)
 
@@ -51,14 +52,15 @@ def out_of_time(some: Sequence[Example], seed: int) -> dict[int, RankerModel]:
 
 def judged(models: Mapping[int, RankerModel], some: Sequence[Example]) -> list[Judged]:
     """The first attempts of those blocks."""
-    return [Judged(e, models[e.block].predict(e.x)) for e in some if e.block in models and e.first and not e.masked]
+    those = (e for e in some if e.block in models and e.first and not e.masked)
+    return [Judged.as_told(e, models[e.block].predict(e.x)) for e in those]
 
 
 def policy_of(some: Sequence[Judged], bench: Bench) -> tuple[Policy, float, float]:
     """The policy, and what it comes to there: reduction and wins to a harm."""
-    calibrations, s = learning.calibrate(some), bench.settings
-    trials = [learning.trial(j, calibrations) for j in some]
-    failed = float(sum(not j.example.goal.served for j in some))
+    (weighed, calibrations), s = doubted(some), bench.settings
+    trials = [trial(j, calibrations) for j in weighed]
+    failed = sum(j.failed for j in weighed)
     policy = choose(trials, failed, calibrations.all, s.wins_per_harm, s.max_needless)
     found = tally(trials, failed, policy)
     return policy, found.reduction, found.ratio

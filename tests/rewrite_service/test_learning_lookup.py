@@ -19,7 +19,8 @@ from retriever.interaction import Interpretation
 from retriever.known_rewrites import KnownRewrite
 from rewrite_service.examples import Example
 from rewrite_service.goals import Goal
-from rewrite_service.learning import Calibrations, Judged, choose_lookup_policy, report
+from rewrite_service.held_out_days import Calibrations, Judged
+from rewrite_service.learning import choose_lookup_policy, report
 
 FILM = Interpretation("Film", (("film", "go"),))
 SURE = KnownRewrite("watch the movie go", 0.0, 1.0, 9)
@@ -63,7 +64,7 @@ def test_all_blocks_count_and_only_first_attempts_as_they_were() -> None:
 
 def judged(examples: Sequence[Example], win: float) -> list[Judged]:
     """As a model foretells them that knows neither good nor bad."""
-    return [Judged(e, np.array([[0.5, 0.5, 0.0], [1 - win, 0.0, win]])) for e in examples]
+    return [Judged.as_told(e, np.array([[0.5, 0.5, 0.0], [1 - win, 0.0, win]])) for e in examples]
 
 
 def test_the_report_counts_what_the_lookup_serves_and_what_the_ranker_does_of_the_rest() -> None:
