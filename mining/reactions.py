@@ -33,7 +33,10 @@ DWELL_EDGES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 _DWELLS = len(DWELL_EDGES_S) + 1
 PRIOR_TURNS = 200.0
 """What the published strengths weigh, in turns."""
-_ROUNDS, _SHARE_ROUNDS = 40, 10
+_ROUNDS, _SHARE_ROUNDS = 1000, 10
+_CONVERGED = 1e-5
+"""Ends the rounds: no share has changed by more. Some fifty are enough where most failures got no answer, hundreds are
+needed where all were answered."""
 SURENESSES = 13
 """Tenths of the recogniser's confidence (0 to 10), typed (11), not known (12)."""
 _TYPED, _UNKNOWN = 11, 12
@@ -181,6 +184,7 @@ def _fit(kinds: Sequence[Signals], turns: np.ndarray) -> Reactions:
     for _ in range(_ROUNDS if len(kinds) else 0):
         likelihood = share[:, None] * p_barge[:, barge] * p_explicit[:, explicit] * p_after[:, after]
         likelihood = likelihood * np.where(known, p_dwell[:, barge, dwell], 1.0)
+        before = share, p_barge, p_explicit, p_after, p_dwell
         weight = turns * likelihood / likelihood.sum(axis=0)
         prior_counts = PRIOR_TURNS * prior_share
         share = (weight.sum(axis=1) + prior_counts) / (turns.sum() + PRIOR_TURNS)
@@ -194,6 +198,9 @@ def _fit(kinds: Sequence[Signals], turns: np.ndarray) -> Reactions:
             ],
             axis=1,
         )
+        now = share, p_barge, p_explicit, p_after, p_dwell
+        if max(float(np.abs(a - b).max()) for a, b in zip(before, now, strict=True)) < _CONVERGED:
+            break
     expected = np.full((len(intents), SURENESSES), share[1])
     seen = p_barge[:, barge] * p_explicit[:, explicit] * p_after[:, after]
     seen = seen * np.where(known, p_dwell[:, barge, dwell], 1.0)

@@ -49,6 +49,21 @@ def test_probabilities_are_right_on_the_whole() -> None:
     assert sum(sure) / len(sure) > 0.8 and sum(fine) / len(fine) < 0.1
 
 
+def test_it_goes_on_until_nothing_moves_however_slowly_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where three answers in ten fail and few of them leave a plain sign, forty rounds are far from the end."""
+    rng, seen = random.Random(0), []
+    for _ in range(20_000):
+        failed = rng.random() < 0.3
+        barge_in, repaired = rng.random() < (0.5 if failed else 0.04), rng.random() < (0.15 if failed else 0.02)
+        dwell = rng.expovariate(1 / (10 if failed else 40))
+        seen.append(Signals.of(Feedback(barge_in, None, dwell), After.REPAIRED if repaired else After.OTHER))
+    found = Reactions.fit(seen).after
+    monkeypatch.setattr("mining.reactions._CONVERGED", 1e-9)
+    assert found == pytest.approx(Reactions.fit(seen).after, abs=0.02)
+    monkeypatch.setattr("mining.reactions._ROUNDS", 40)
+    assert found != pytest.approx(Reactions.fit(seen).after, abs=0.1)
+
+
 def test_a_short_log_stays_with_the_published_strengths() -> None:
     few = Reactions.fit(s for _, s in world(5))
     for _, s in world(50, seed=3):
