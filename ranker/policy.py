@@ -15,6 +15,8 @@ from retriever.candidates import Candidate
 MARGINS = (-1.0, 0.0, 0.2, 0.4)
 LEAST_WINS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 """Bounds tried."""
+STANDARD_ERRORS = 2.0
+"""By how many of its own a count of harms may be too low: in two logs of a hundred it is by more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ def choose(
     better, and needless rewrites at `max_needless` (share of requests) or fewer. Where none does: one that never
     rewrites, since a wrong rewrite is worse than none.
 
-    Harms count with one standard error more (of a count: its root). There are some dozens of them at the most, and the
+    Harms count with two standard errors more (of a count: its root). There are some dozens of them at the most, and the
     best of many thresholds is among those that were lucky with theirs."""
     best, best_gain = Policy(threshold=1.01, calibration=calibration), 0.0
     columns = np.array(
@@ -195,7 +197,7 @@ def choose(
         win, loss, missed, needless = np.cumsum(kept[:, 3:], axis=0).T
         # A threshold takes all cases of equal probability or none.
         ends = np.append(np.flatnonzero(np.diff(kept[:, 0])), len(kept) - 1)
-        harms = loss + missed + np.sqrt(loss + missed)
+        harms = loss + missed + STANDARD_ERRORS * np.sqrt(loss + missed)
         allowed = (win >= wins_per_harm * np.maximum(1.0, harms)) & (needless <= max_needless * len(trials))
         gain = np.where(allowed, win - loss, -1)[ends]
         if gain.max(initial=-1) > best_gain:

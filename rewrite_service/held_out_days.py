@@ -71,10 +71,13 @@ def calibrate(judged: Sequence[Judged]) -> Calibrations:
 
 def _query_fails(j: Judged) -> float:
     """The model's probability that the query fails: at least that of its best candidate's winning, which is only won
-    where it does."""
+    where it does. Where the query was answered as that candidate would have been, both are right or both are wrong."""
     alone = j.probabilities[0]
+    fails = float(alone[WRONG] / (alone[WRONG] + alone[NEEDLESS]))
     best = best_of(j.example.candidates, j.probabilities)
-    return max(float(alone[WRONG] / (alone[WRONG] + alone[NEEDLESS])), best.win if best else 0.0)
+    if best is None:
+        return fails
+    return best.wrong if j.example.outcome[best.index] == NEEDLESS else max(fails, best.win)
 
 
 def _odds(p: np.ndarray) -> np.ndarray:

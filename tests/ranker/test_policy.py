@@ -37,7 +37,7 @@ def trials(draw: st.DrawFn) -> Trial:
 
 def allowed(t: Tally, wins_per_harm: float, max_needless: float) -> bool:
     harms = t.losses + t.missed
-    return t.wins >= wins_per_harm * max(1.0, harms + harms**0.5) and t.needless <= max_needless * t.requests
+    return t.wins >= wins_per_harm * max(1.0, harms + 2 * harms**0.5) and t.needless <= max_needless * t.requests
 
 
 def every_policy(cases: Sequence[Trial]) -> Iterator[Policy]:
@@ -111,8 +111,8 @@ def test_the_fewer_harms_there_are_to_judge_by_the_more_room_is_left_for_them() 
         cases += [certain(0.7, "missed") for _ in range(times)] + [certain(0.7, "win") for _ in range(wins * times)]
         return tally(cases, 60.0 * times, choose(cases, 60.0 * times, Calibration(), 20, 0.03)).rewrites
 
-    assert taken(4, 0) == 80 and taken(4, 9) == 80, "29 to a harm, and it was one of four"
-    assert taken(4, 10) == 4 * 31 and taken(100, 2) == 100 * 23
+    assert taken(4, 0) == 80 and taken(4, 19) == 80, "39 to a harm, and it was one of four"
+    assert taken(4, 20) == 4 * 41 and taken(100, 4) == 100 * 25
 
 
 def test_a_policy_keeps_its_calibration() -> None:

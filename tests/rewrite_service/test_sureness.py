@@ -160,10 +160,16 @@ def test_whoever_is_silent_where_all_else_speaks_for_a_failure_was_not_served() 
     assert [j.failed for j in now[:100]] == [1.0] * 100
 
 
-def test_what_means_the_same_helps_nobody_whom_the_query_has_failed() -> None:
-    now, calibrations = doubted([*PLAIN, *[told(NEEDLESS, SERVED, FAILS, SILENT)] * 10])
+def test_what_means_the_same_as_was_answered_is_right_or_wrong_with_it() -> None:
+    """Answered as the candidate would have been, the query fails where the candidate is wrong, however odd it looks."""
+    likely_wrong = np.array([[0.9, 0.1, 0.0], [0.7, 0.05, 0.25]])
+    some = [told(WRONG, MEANT, likely_wrong)] * 60
+    now, _ = doubted([*PLAIN, *some, *[told(NEEDLESS, SERVED, FAILS, SILENT)] * 10])
+    assert now[-1].failed < 0.02
+    now, calibrations = doubted([*PLAIN, *some, *[told(NEEDLESS, SERVED, likely_wrong, SILENT)] * 10])
+    assert now[-1].failed > 0.05
     found = trial(now[-1], calibrations)
-    assert now[-1].failed > 0.5 and found.win == found.loss == 0 and found.missed == pytest.approx(now[-1].failed)
+    assert found.win == found.loss == 0 and found.missed == pytest.approx(now[-1].failed), "the same again helps nobody"
 
 
 def test_a_doubtful_wish_gives_way_to_a_likely_candidate_and_a_sure_one_does_not() -> None:
