@@ -16,7 +16,7 @@ MARGINS = (-1.0, 0.0, 0.2, 0.4)
 LEAST_WINS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 """Bounds tried."""
 STANDARD_ERRORS = 2.0
-"""By how many of its own a count of harms may be too low: in two logs of a hundred it is by more."""
+"""By how many of its own a count of harms is taken to be too low."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from rewrite_service.examples import Example
 _ROUNDS = 2
 """With four the reduction moves by less than two points (docs/decisions/0041)."""
 _LEAST_WEIGHT = 1e-6
+"""A calibration takes no case that weighs nothing."""
 _LEAST_PROBABILITY = 1e-3
 """No probability of a model counts as nearer to 0 or 1 in the odds that it gives."""
 _MOST_SIGN = 40.0
@@ -87,7 +88,7 @@ def _odds(p: np.ndarray) -> np.ndarray:
 
 def doubted(judged: Sequence[Judged]) -> tuple[list[Judged], Calibrations]:
     """The requests with what the log tells of them weighed against what the model expects, and the calibrations by
-    that. By Bayes' theorem, since the model has not seen what came of these very requests:
+    that. By Bayes' theorem: the model has not seen what came of these very requests, and only its calibrations have.
 
     - Whoever stays silent on a wrong answer looks served. The odds that the query failed are those that the model
       gives, calibrated, times what the user's reaction adds (`Example.sign`).

@@ -4,9 +4,9 @@ whose reactions are seen, a recogniser that says how sure it is and what else it
 Everything is learned and chosen anew on the changed log, and judged on the dev days, changed likewise, with the truth
 as it is: what a rewrite would have done does not hang on what the assistant answered. Without triage.
 
-Wrong answers are made: a turn without an answer gets that of the words known most like it, of those that this user was
-never answered, always the same for the same words; and a reaction drawn from those to real wrong answers of the dev
-days. What the users did next stays as it was.
+Wrong answers are made: a turn without an answer gets that of the words known most like it, but none that whoever said
+it first was ever given, and the same words always get the same; and a reaction drawn, by the turn's id, from those to
+real wrong answers of the dev days. What the users did next stays as it was. A log is the same whichever are made.
 
 usage: python -m benchmarks.quality.other_traits [NAME ...]   (HABITBENCH: its folder; some three minutes each)
     NAME: of logs; default: all.
@@ -36,7 +36,6 @@ from rewrite_service.progress import Progress
 Turns = Sequence[Interaction]
 _NEAREST = 25
 """Known texts from which a wrong answer is taken."""
-_SEED = 5
 
 
 class WrongAnswers:
@@ -46,7 +45,7 @@ class WrongAnswers:
         self._reading: dict[str, Interpretation] = {}
         self._own: dict[str, set[Interpretation]] = {}
         self._made: dict[str, Interpretation] = {}
-        self._reactions, self._rng = reactions, random.Random(_SEED)
+        self._reactions = reactions
         for turn in log:
             if turn.interpretation is not None:
                 self._reading.setdefault(turn.request.query, turn.interpretation)
@@ -61,7 +60,7 @@ class WrongAnswers:
         text = turn.request.query
         if turn.interpretation is not None or random.Random(text).random() >= share:
             return turn
-        reaction = self._rng.choice(self._reactions)
+        reaction = random.Random(turn.request.interaction_id).choice(self._reactions)
         return replace(turn, interpretation=self._wrong(turn.request), outcome=Outcome.OK, feedback=reaction)
 
     def _wrong(self, request: Request) -> Interpretation:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mining.defects import assess
+from mining.defects import assess, sign_of
 from mining.labels.confidence import Confidence
 from mining.labels.failure_points import FailurePoints
 from mining.labels.goal_model import Links
@@ -84,6 +84,28 @@ def small_log() -> dict[str, list[Interaction]]:
 
 def made_from(people: People, meaning: CachedEncoder, mask: bool = False, blocks: int = 3) -> list[Example]:
     return list(examples(Replay.of(people, meaning, blocks=blocks, min_people=2, mask=mask)))
+
+
+def test_an_example_carries_what_was_seen_of_its_user(meaning: CachedEncoder) -> None:
+    """By which the labels of held-out days are doubted."""
+    people = small_log()
+    people["ann"] = [
+        replace(t, feedback=Feedback(barge_in=True, dwell_s=1.0)) if t.request.query == "turn on the light" else t
+        for t in people["ann"]
+    ]
+    replay = Replay.of(people, meaning, blocks=3, min_people=2, mask=False)
+    seen = {
+        (user, t.request.timestamp_ms): sign_of(t, e, replay.reactions)
+        for user, turns in people.items()
+        for t, e in zip(turns, assess(turns, replay.reactions), strict=True)
+    }
+    made = list(examples(replay))
+    assert [e.sign for e in made] == [seen[e.user, e.timestamp_ms] for e in made]
+    unanswered = [e.sign for e in made if e.candidates[0].text in ("play ago", "mumble mumble")]
+    assert unanswered and set(unanswered) == {np.inf}
+    left = [e.sign for e in made if e.user == "ann" and e.candidates[0].text == "turn on the light"]
+    stayed = [e.sign for e in made if e.user == "bob" and e.candidates[0].text == "turn on the light"]
+    assert left and stayed and min(left) > max(stayed)
 
 
 OWN, SHARED = NAMES.index("own_successes"), NAMES.index("query_attempts")
