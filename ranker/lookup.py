@@ -43,7 +43,7 @@ def choose_lookup(
 ) -> LookupPolicy:
     """The policy with the most wins less losses on `trials` that keeps wins : (losses + missed) at `wins_per_harm` or
     better, and needless rewrites at `max_needless` (share of all `requests`) or fewer: the bounds of `policy.choose`,
-    without its standard errors, as the chain's own figures have to keep the ratio too. `NEVER` where none does."""
+    by counts alone, as the chain's own figures have to keep the ratio too. `NEVER` where none does."""
     best, best_gain = NEVER, 0.0
     eligible = LookupPolicy(-math.inf, wins_per_harm)
     ordered = sorted((t for t in trials if eligible.accepts(t.known)), key=lambda t: -t.known.score)

@@ -15,8 +15,12 @@ from retriever.candidates import Candidate
 MARGINS = (-1.0, 0.0, 0.2, 0.4)
 LEAST_WINS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 """Bounds tried."""
-STANDARD_ERRORS = 2.0
-"""By how many of its own a count of harms is taken to be too low."""
+_CALIBRATION_OFF = 0.11
+"""By what share calibrated probabilities foretell too many harms or too few, one standard deviation."""
+_CHANCE = 0.25
+"""Variance of what they foretell beside that, a harm: below 1, or they would say no more than as many cases seen."""
+_CAUTION = 0.5
+"""Standard deviations by which the expected harms are taken to be too few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,18 @@ def tally(trials: Sequence[Trial], failed: float, policy: Policy) -> Tally:
     return Tally(len(trials), failed, len(taken), total("win"), total("loss"), total("missed"), total("needless"))
 
 
+def expected_harms(seen: np.ndarray, foretold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many harms are to be expected among rewrites of which `seen` came to harm and the calibrated probabilities
+    foretold `foretold`, with the standard deviation. All of one shape, 0 or more.
+
+    A count is Poisson about its expectation, which has a gamma prior about what was foretold (the conjugate pair:
+    Gelman et al., Bayesian Data Analysis, 2.6). Few harms say little beside what all scores say together, by the
+    calibration; many overrule it."""
+    rate = 1 / (_CALIBRATION_OFF**2 * foretold + _CHANCE)
+    shape = rate * foretold + seen
+    return shape / (rate + 1), np.sqrt(shape) / (rate + 1)
+
+
 def choose(
     trials: Sequence[Trial],
     failed: float,
@@ -175,11 +191,12 @@ def choose(
     max_needless: float,
 ) -> Policy:
     """The policy with the most wins less losses on `trials` that keeps wins : (losses + missed) at `wins_per_harm` or
-    better, and needless rewrites at `max_needless` (share of requests) or fewer. Where none does: one that never
-    rewrites, since a wrong rewrite is worse than none.
+    better, here and in expectation, and needless rewrites at `max_needless` (share of requests) or fewer. Where none
+    does: one that never rewrites, since a wrong rewrite is worse than none.
 
-    Harms count with two standard errors more (of a count: its root). There are some dozens of them at the most, and the
-    best of many thresholds is among those that were lucky with theirs."""
+    Above a threshold there are some dozens of harms at the most, in a small log one or none, and the best of many
+    thresholds is among those that were lucky with theirs. So what the probabilities foretell counts beside what came
+    (`expected_harms`)."""
     best, best_gain = Policy(threshold=1.01, calibration=calibration), 0.0
     columns = np.array(
         [
@@ -197,9 +214,12 @@ def choose(
         win, loss, missed, needless = np.cumsum(kept[:, 3:], axis=0).T
         # A threshold takes all cases of equal probability or none.
         ends = np.append(np.flatnonzero(np.diff(kept[:, 0])), len(kept) - 1)
-        harms = loss + missed + STANDARD_ERRORS * np.sqrt(loss + missed)
-        allowed = (win >= wins_per_harm * np.maximum(1.0, harms)) & (needless <= max_needless * len(trials))
-        gain = np.where(allowed, win - loss, -1)[ends]
+        foretold = np.cumsum((1 - kept[:, 0]) * (1 - kept[:, 6]))
+        harms, deviation = expected_harms(loss + missed, foretold)
+        wins = win + loss + missed - harms
+        expected = wins >= wins_per_harm * (harms + _CAUTION * deviation)
+        kept_here = (win >= wins_per_harm * (loss + missed)) & (needless <= max_needless * len(trials))
+        gain = np.where(expected & kept_here, win - loss, -1)[ends]
         if gain.max(initial=-1) > best_gain:
             end = ends[int(gain.argmax())]
             best_gain = float(gain.max())

@@ -1,5 +1,5 @@
 """The same settings on logs that lack what HabitBench's has: an assistant that says when it does not understand, users
-whose reactions are seen, a recogniser that says how sure it is and what else it may have heard.
+whose reactions are seen, a recogniser that says how sure it is and what else it may have heard, people by the hundred.
 
 Everything is learned and chosen anew on the changed log, and judged on the dev days, changed likewise, with the truth
 as it is: what a rewrite would have done does not hang on what the assistant answered. Without triage.
@@ -7,6 +7,9 @@ as it is: what a rewrite would have done does not hang on what the assistant ans
 Wrong answers are made: a turn without an answer gets that of the words known most like it, but none that whoever said
 it first was ever given, and the same words always get the same; and a reaction drawn, by the turn's id, from those to
 real wrong answers of the dev days. What the users did next stays as it was. A log is the same whichever are made.
+
+Logs of fewer people: all are dealt out, by their ids, into four parts or ten; each part's log is learned from alone and
+asked for its own people, and the parts' dev requests are counted together.
 
 usage: python -m benchmarks.quality.other_traits [NAME ...]   (HABITBENCH: its folder; some three minutes each)
     NAME: of logs; default: all.
@@ -17,14 +20,17 @@ from __future__ import annotations
 import argparse
 import random
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 from rapidfuzz import fuzz, process
 
 from benchmarks.quality.tables import keep, percent, show, span
+from benchmarks.quality.truth import Outcome as Result
 from benchmarks.quality.truth import Truth, decide, figures, folder, intervals
 from mining.reader import read_log
 from mining.schema import to_record
@@ -81,6 +87,10 @@ def reactions_to_wrong_answers(truth: Truth) -> list[Feedback]:
     return [t.feedback for t in answered if not truth.right(asked[t.request.interaction_id], t.request.query)]
 
 
+def _as_it_is(turns: Turns) -> Turns:
+    return turns
+
+
 def _unseen(turns: Turns) -> list[Interaction]:
     return [replace(turn, feedback=Feedback()) for turn in turns]
 
@@ -95,12 +105,52 @@ def _heard_alone(turns: Turns) -> list[Interaction]:
 
 def _ways(wrong: WrongAnswers) -> dict[str, Callable[[Turns], Iterable[Interaction]]]:
     return {
-        "as it is": lambda turns: turns,
+        "as it is": _as_it_is,
         "half of what is not understood is answered wrongly": lambda turns: wrong.answered(turns, 0.5),
         "all of it is": lambda turns: wrong.answered(turns, 1.0),
         "no reactions are seen": _unseen,
         "no confidence, no further hypotheses": _heard_alone,
     }
+
+
+FEWER = {"a quarter of the people, each alone": 4, "a tenth of the people, each alone": 10}
+
+
+def _part(user: str, parts: int) -> int:
+    return zlib.crc32(user.encode()) % parts
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the bundle of one log did for the dev requests of its people. `reachable`: of those that failed, how many
+    had a right candidate. `told`: what is expected of it on the log itself."""
+
+    outcomes: list[Result]
+    reachable: int
+    told: dict[str, Any]
+    threshold: float
+
+
+def make(truth: Truth, log: Turns, users: frozenset[str]) -> Made:
+    """Learns from `log` and answers the dev requests of `users`."""
+    with tempfile.TemporaryDirectory(prefix="query-rewrite-traits-") as place:
+        changed = Path(place) / "log.jsonl"
+        lines = (orjson.dumps(to_record(turn), option=orjson.OPT_APPEND_NEWLINE) for turn in log)
+        changed.write_bytes(b"".join(lines))
+        bundle_at = Path(place) / "bundle"
+        told = build([changed], bundle_at, BuildSettings(), Progress()).learned.report
+        bundle = open_bundle(bundle_at, encoder_of(bundle_at), 1 << 30)
+        asked = truth.ask(bundle, users=users)
+        reachable = sum(a.failed and bool(a.right[1:].any()) for a in asked)
+        return Made(decide(asked, bundle.model, bundle.policy), reachable, told, bundle.policy.threshold)
+
+
+def make_parts(truth: Truth, log: Turns, parts: int) -> Iterator[Made]:
+    """The people dealt out into `parts`, each of them made of its own log."""
+    everybody = {r.user_id for r in truth.requests} | {t.request.user_id for t in log}
+    for number in range(parts):
+        users = frozenset(user for user in everybody if _part(user, parts) == number)
+        yield make(truth, [t for t in log if t.request.user_id in users], users)
 
 
 def main() -> None:
@@ -110,24 +160,23 @@ def main() -> None:
     log = read_log([folder() / "log.jsonl.gz"]).turns
     history, requests = truth.history, truth.requests
     ways = _ways(WrongAnswers(log, reactions_to_wrong_answers(truth)))
-    names = parser.parse_args().names or list(ways)
-    if unknown := set(names) - set(ways):
-        parser.error(f"{', '.join(sorted(unknown))}: no such log; there are: {'; '.join(ways)}")
+    names = parser.parse_args().names or [*ways, *FEWER]
+    if unknown := set(names) - set(ways) - set(FEWER):
+        parser.error(f"{', '.join(sorted(unknown))}: no such log; there are: {'; '.join([*ways, *FEWER])}")
     rows, kept = [], {}
     for name in names:
-        with tempfile.TemporaryDirectory(prefix="query-rewrite-traits-") as place:
-            changed = Path(place) / "log.jsonl"
-            lines = (orjson.dumps(to_record(turn), option=orjson.OPT_APPEND_NEWLINE) for turn in ways[name](log))
-            changed.write_bytes(b"".join(lines))
-            bundle_at = Path(place) / "bundle"
-            told = build([changed], bundle_at, BuildSettings(), Progress()).learned.report
-            bundle = open_bundle(bundle_at, encoder_of(bundle_at), 1 << 30)
-            truth.history = list(ways[name](history))
-            truth.requests = list(map(_as_heard_alone, requests)) if ways[name] is _heard_alone else requests
-            asked = truth.ask(bundle)
-            outcomes = decide(asked, bundle.model, bundle.policy)
+        way = ways.get(name, _as_it_is)
+        truth.history = list(way(history))
+        truth.requests = list(map(_as_heard_alone, requests)) if way is _heard_alone else requests
+        made = list(make_parts(truth, list(way(log)), FEWER.get(name, 1)))
+        outcomes = [outcome for part in made for outcome in part.outcomes]
         found, spans = figures(outcomes), intervals(outcomes)
-        reachable = sum(a.failed and bool(a.right[1:].any()) for a in asked) / found.failed
+        reachable = sum(part.reachable for part in made) / found.failed
+        told = {key: sum(part.told[key] for part in made) for key in ("failed", "wins", "losses", "missed")}
+        expected = {
+            "reduction": round((told["wins"] - told["losses"]) / told["failed"], 4),
+            "wins_per_harm": round(told["wins"] / max(1.0, told["losses"] + told["missed"]), 3),
+        }
         rows.append(
             (
                 name,
@@ -135,7 +184,7 @@ def main() -> None:
                 f"{percent(found.reduction)} ({span(spans['reduction'], as_percent=True)})",
                 f"{found.ratio:.1f} ({span(spans['ratio'])})",
                 percent(found.needless / found.requests),
-                f"{percent(told['reduction'])} at {told['wins_per_harm']:.1f}",
+                f"{percent(expected['reduction'])} at {expected['wins_per_harm']:.1f}",
             )
         )
         kept[name] = {
@@ -146,9 +195,9 @@ def main() -> None:
             "losses": found.losses,
             "missed": found.missed,
             "needless": found.needless,
-            "threshold": round(bundle.policy.threshold, 4),
+            "thresholds": [round(part.threshold, 4) for part in made],
             "intervals": spans,
-            "on_the_log": {key: told[key] for key in ("reduction", "wins_per_harm")},
+            "on_the_log": expected,
         }
         print(rows[-1], flush=True)
     columns = ("log", "right candidate", "reduction", "wins : harms", "needless", "by the log itself")

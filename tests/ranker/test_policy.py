@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ranker.calibration import Calibration
 from ranker.model import NEEDLESS, WIN
-from ranker.policy import LEAST_WINS, MARGINS, Policy, Tally, Trial, Verdict, choose, helps, judge, tally
+from ranker.policy import LEAST_WINS, MARGINS, Policy, Trial, Verdict, choose, expected_harms, helps, judge, tally
 from retriever.candidates import Candidate
 from retriever.evidence import TextEvidence
 from retriever.interaction import Interpretation
@@ -35,9 +35,14 @@ def trials(draw: st.DrawFn) -> Trial:
     return Trial(verdict, *known)
 
 
-def allowed(t: Tally, wins_per_harm: float, max_needless: float) -> bool:
-    harms = t.losses + t.missed
-    return t.wins >= wins_per_harm * max(1.0, harms + 2 * harms**0.5) and t.needless <= max_needless * t.requests
+def allowed(taken: Sequence[Trial], requests: int, wins_per_harm: float, max_needless: float) -> bool:
+    seen = sum(t.loss + t.missed for t in taken)
+    foretold = sum((1 - t.verdict.probability) * (1 - t.needless) for t in taken)
+    harms, deviation = expected_harms(np.array(seen), np.array(foretold))
+    wins = sum(t.win for t in taken)
+    expected = wins + seen - harms >= wins_per_harm * (harms + 0.5 * deviation) - 1e-9
+    needless = sum(t.needless for t in taken)
+    return bool(expected and wins >= wins_per_harm * seen - 1e-9 and needless <= max_needless * requests)
 
 
 def every_policy(cases: Sequence[Trial]) -> Iterator[Policy]:
@@ -57,13 +62,18 @@ def test_the_choice_is_the_best_of_all_allowed_policies(
     cases: list[Trial], wins_per_harm: float, max_needless: float
 ) -> None:
     chosen = choose(cases, 10.0, Calibration(), wins_per_harm, max_needless)
-    got = tally(cases, 10.0, chosen)
-    tried = [tally(cases, 10.0, policy) for policy in every_policy(cases)]
-    best = max((t.wins - t.losses for t in tried if allowed(t, wins_per_harm, max_needless)), default=0.0)
-    if got.rewrites:
-        assert allowed(got, wins_per_harm, max_needless)
-        assert got.wins > got.losses
-    assert got.wins - got.losses >= best
+
+    def taken(policy: Policy) -> list[Trial]:
+        return [t for t in cases if policy.accepts(t.verdict)]
+
+    def gain(policy: Policy) -> float:
+        return sum(t.win - t.loss for t in taken(policy))
+
+    if taken(chosen):
+        assert allowed(taken(chosen), len(cases), wins_per_harm, max_needless)
+        assert gain(chosen) > 0
+    strictly = (p for p in every_policy(cases) if allowed(taken(p), len(cases), wins_per_harm + 1e-6, max_needless))
+    assert gain(chosen) >= max(map(gain, strictly), default=0.0)
 
 
 def certain(probability: float, outcome: str, runner_up: float = 0.0, win: float | None = None) -> Trial:
@@ -96,23 +106,38 @@ def test_what_is_mostly_needless_is_left_out_where_there_is_too_much_of_it() -> 
 
 
 def test_a_margin_is_chosen_where_it_tells_wins_from_losses() -> None:
-    cases = [certain(0.8, "win", runner_up=0.1) for _ in range(40)]
-    cases += [certain(0.8, "loss", runner_up=0.7) for _ in range(40)]
-    chosen = choose(cases, 40, Calibration(), wins_per_harm=10, max_needless=0.03)
-    done = tally(cases, 40, chosen)
-    assert (done.wins, done.losses, done.rewrites) == (40, 0, 40)
-    assert done.reduction == 1.0 and done.ratio == 40
+    cases = [certain(0.5, "win", win=0.8, runner_up=0.1) for _ in range(400)]
+    cases += [certain(0.5, "loss", win=0.8, runner_up=0.7) for _ in range(400)]
+    chosen = choose(cases, 400, Calibration(), wins_per_harm=5, max_needless=0.03)
+    done = tally(cases, 400, chosen)
+    assert (done.wins, done.losses, done.rewrites) == (400, 0, 400)
+    assert done.reduction == 1.0 and done.ratio == 400
 
 
-def test_the_fewer_harms_there_are_to_judge_by_the_more_room_is_left_for_them() -> None:
-    def taken(times: int, wins: int) -> int:
-        """Of so many times one harm and `wins` at 0.7, beside twenty times as many wins at 0.9."""
-        cases = [certain(0.9, "win") for _ in range(20 * times)]
-        cases += [certain(0.7, "missed") for _ in range(times)] + [certain(0.7, "win") for _ in range(wins * times)]
-        return tally(cases, 60.0 * times, choose(cases, 60.0 * times, Calibration(), 20, 0.03)).rewrites
+def test_where_few_harms_are_seen_the_calibration_speaks_and_where_many_are_the_log() -> None:
+    def taken(probability: float, wins: int, harms: int) -> int:
+        cases = [certain(probability, "win") for _ in range(wins)]
+        cases += [certain(probability, "missed") for _ in range(harms)]
+        return tally(cases, 1.5 * len(cases), choose(cases, 1.5 * len(cases), Calibration(), 20, 0.03)).rewrites
 
-    assert taken(4, 0) == 80 and taken(4, 19) == 80, "39 to a harm, and it was one of four"
-    assert taken(4, 20) == 4 * 41 and taken(100, 4) == 100 * 25
+    assert taken(0.8, 19, 0) == 0, "none was seen, and four are to be expected"
+    assert taken(0.99, 9, 0) == 9, "a small log of sure rewrites is no reason to leave them all"
+    assert taken(0.99, 9, 4) == 0 and taken(0.99, 900, 90) == 0, "what was foretold is not all"
+    assert taken(0.9, 4000, 20) == 4020, "nor what was foretold wrongly of many"
+
+
+@given(seen=st.floats(0, 1e4), foretold=st.floats(0, 1e4))
+def test_expected_harms_lie_between_what_was_seen_and_what_was_foretold(seen: float, foretold: float) -> None:
+    harms, deviation = map(float, expected_harms(np.array(seen), np.array(foretold)))
+    assert min(seen, foretold) - 1e-6 <= harms <= max(seen, foretold) + 1e-6
+    assert 0 <= deviation <= (seen + foretold) ** 0.5 + 1e-6
+
+
+def test_the_more_harms_there_are_the_nearer_to_what_was_seen() -> None:
+    times = np.array([0.1, 1.0, 10.0, 100.0, 1000.0])
+    harms, deviation = expected_harms(times, 2 * times)
+    assert (np.diff(harms / times) < 0).all() and (np.diff(deviation / times) < 0).all()
+    assert harms[0] / times[0] > 1.75 and harms[-1] / times[-1] < 1.1
 
 
 def test_a_policy_keeps_its_calibration() -> None:
