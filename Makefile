@@ -85,8 +85,11 @@ bench-rolling: $(RUN_READY) ## The same settings on other days of HabitBench's l
 bench-newcomers: $(RUN_READY) ## People who were not in HabitBench's log, to benchmarks/results/newcomers.json
 	$(BIN)/python -m benchmarks.quality.newcomers
 
-bench-other-traits: $(RUN_READY) ## Logs that lack what HabitBench's has (15 minutes), to benchmarks/results/other-traits.json
+bench-other-traits: $(RUN_READY) ## Logs that lack what HabitBench's has (20 minutes), to benchmarks/results/other-traits.json
 	$(BIN)/python -m benchmarks.quality.other_traits
+
+bench-generated: $(RUN_READY) ## Quality on logs that the package generates, to benchmarks/results/generated.json
+	$(BIN)/python -m benchmarks.quality.generated
 
 bench-recall: $(RUN_READY) ## Whether right candidates are found on HabitBench, to benchmarks/results/recall.json
 	$(BIN)/query-rewrite build --log $(HABITBENCH)/log.jsonl.gz --out var/habitbench
@@ -196,7 +199,7 @@ bench-chaos: $(TEST_READY) $(MANIFEST) ## All that is done to the service on pur
 fuzz: $(TEST_READY) ## Fuzz log reader, proto edge, normal form and bundle loader (SECONDS=...)
 	$(BIN)/python -m benchmarks.fuzz.run --seconds $(SECONDS)
 
-bench-quality: bench-habitbench bench-rolling bench-newcomers bench-other-traits bench-recall bench-training-labels bench-ablations ## All tables of docs/quality.md
+bench-quality: bench-habitbench bench-rolling bench-newcomers bench-other-traits bench-generated bench-recall bench-training-labels bench-ablations ## All tables of docs/quality.md
 
 clean: ## Remove what was made, but for .venv
 	rm -rf var build dist .pytest_cache .ruff_cache .hypothesis

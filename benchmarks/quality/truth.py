@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -132,14 +132,30 @@ class Truth:
     ) -> list[Asked]:
         """Every dev request (of `users`, if given) in time order, each after what came before it. `past`: turns before
         the dev days that the bundle was not built from."""
-        knowledge: Knowledge = bundle.knowledge
+        mine = lambda user: users is None or user in users  # noqa: E731
+        requests = [r for r in self.requests if mine(r.user_id)]
+        history = [t for t in (*past, *self.history) if mine(t.request.user_id)]
         out = []
-        with tempfile.TemporaryDirectory(prefix="query-rewrite-quality-") as state:
-            store = EmbeddedStore(Path(state))
+        for request, made in assembled(bundle, requests, history, personal=personal, shared=shared):
+            right = np.array([self.right(request, c.text) for c in made.candidates])
+            out.append(Asked(request, self.kind(request), made, features(made), right))
+        return out
+
+
+def assembled(
+    bundle: Bundle,
+    requests: Sequence[Request],
+    history: Sequence[Interaction],
+    *,
+    personal: bool = True,
+    shared: bool = True,
+) -> Iterator[tuple[Request, FeatureInput]]:
+    """The requests in time order with their candidates, each after what came before it. Empty ones are left out."""
+    knowledge: Knowledge = bundle.knowledge
+    with tempfile.TemporaryDirectory(prefix="query-rewrite-quality-") as state:
+        store = EmbeddedStore(Path(state))
+        try:
             states = UserStates(bundle.people, store, knowledge, 1 << 30)
-            mine = lambda user: users is None or user in users  # noqa: E731
-            requests = [r for r in self.requests if mine(r.user_id)]
-            history = [t for t in (*past, *self.history) if mine(t.request.user_id)]
             for event in in_time(requests, history):
                 if isinstance(event, list):
                     store.append(event)
@@ -149,10 +165,9 @@ class Truth:
                     event, before(user.recent, event), user.layer if personal else None, knowledge, use_shared=shared
                 )
                 if made is not None:
-                    right = np.array([self.right(event, c.text) for c in made.candidates])
-                    out.append(Asked(event, self.kind(event), made, features(made), right))
+                    yield event, made
+        finally:
             store.close()
-        return out
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,139 @@
+"""Quality on logs that the package generates itself, with their truth: for whoever has no HabitBench. The generated
+people, their mishearings and their assistant are simpler than real ones, so that figures are higher than elsewhere.
+
+Learns from the first 22 days of a month and judges on the rest, for logs of few people and of many, each with a seed of
+its own. Without triage. A second table says what scores mean: of the rewrites with such a score, before and after
+calibration, how many help, of those that help or harm.
+
+usage: python -m benchmarks.quality.generated      (six minutes)
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from benchmarks.quality.tables import keep, percent, show, span
+from benchmarks.quality.truth import Asked, Outcome, assembled, decide, figures, intervals
+from mining.schema import to_record
+from ranker.features import features
+from ranker.policy import best_of
+from retriever.interaction import Request
+from rewrite_service.build import BuildSettings, build
+from rewrite_service.bundle import Bundle, encoder_of, open_bundle
+from rewrite_service.progress import Progress
+from rewrite_service.sample.assistant import interpret
+from rewrite_service.sample.conversation import DAY_MS, Turn
+from rewrite_service.sample.generate import START_MS, turns
+from rewrite_service.sample.people import inhabitants
+
+LOGS = {200: (101,), 40: (102, 103, 104), 20: (105, 106, 107, 108)}
+"""People, and the seeds of the logs of so many."""
+_LEARNED_DAYS, _DAYS = 22, 30
+_EDGES = (0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1.0)
+Scored = tuple[float, float, bool]
+"""Of a rewrite that helps or harms: its score, its calibrated probability, and whether it helps."""
+
+
+def ask(bundle: Bundle, people: int, seed: int, later: Sequence[Turn]) -> list[Asked]:
+    """The first attempts of the later days, each after what came before it."""
+    households = {person.id: person.household for person in inhabitants(people, seed)}
+    wanted = {t.interaction.request.interaction_id: t.wish for t in later if t.attempt == 0}
+
+    def right(request: Request, text: str) -> bool:
+        here = request.context
+        made = interpret(text, households[request.user_id], here.room, here.has_screen)
+        return made == wanted[request.interaction_id].meaning
+
+    requests = [t.interaction.request for t in later if t.attempt == 0]
+    out = []
+    for request, made in assembled(bundle, requests, [t.interaction for t in later]):
+        rights = np.array([right(request, c.text) for c in made.candidates])
+        out.append(Asked(request, wanted[request.interaction_id].meaning.intent, made, features(made), rights))
+    return out
+
+
+def scored(asked: Sequence[Asked], bundle: Bundle) -> list[Scored]:
+    """The best candidates of those requests for which rewriting makes a difference."""
+    out = []
+    for a in asked:
+        best = best_of(a.input.candidates, bundle.model.predict(a.x))
+        if best is not None and best.win >= _EDGES[0] and (a.failed or not a.right[best.index]):
+            probability = float(bundle.policy.calibration.apply(best.score))
+            out.append((best.score, probability, bool(a.right[best.index])))
+    return out
+
+
+def judge(people: int, seed: int) -> tuple[list[Outcome], int, list[Scored]]:
+    """Outcomes of the later days' first attempts, how many of the failed ones had a right candidate, and scores."""
+    told = turns(people, _DAYS, seed)
+    cut = START_MS + _LEARNED_DAYS * DAY_MS
+    earlier = [t.interaction for t in told if t.interaction.request.timestamp_ms < cut]
+    with tempfile.TemporaryDirectory(prefix="query-rewrite-generated-") as place:
+        log, bundle_at = Path(place) / "log.jsonl", Path(place) / "bundle"
+        log.write_bytes(b"".join(orjson.dumps(to_record(t), option=orjson.OPT_APPEND_NEWLINE) for t in earlier))
+        build([log], bundle_at, BuildSettings(), Progress())
+        bundle = open_bundle(bundle_at, encoder_of(bundle_at), 1 << 30)
+        asked = ask(bundle, people, seed, [t for t in told if t.interaction.request.timestamp_ms >= cut])
+        reachable = sum(a.failed and bool(a.right[1:].any()) for a in asked)
+        return decide(asked, bundle.model, bundle.policy), reachable, scored(asked, bundle)
+
+
+def main() -> None:
+    rows, kept = [], {}
+    scores: list[Scored] = []
+    for people, seeds in LOGS.items():
+        made = [judge(people, seed) for seed in seeds]
+        numbered = [(n, outcome) for n, (of, _, _) in enumerate(made) for outcome in of]
+        outcomes = [(f"{n}/{user}", failed, result) for n, (user, failed, result) in numbered]
+        scores += [s for _, _, of in made for s in of]
+        found, spans = figures(outcomes), intervals(outcomes)
+        reachable = sum(n for _, n, _ in made) / found.failed
+        rows.append(
+            (
+                f"{len(seeds)} of {people} people",
+                f"{found.failed} of {found.requests:,}",
+                percent(reachable),
+                f"{percent(found.reduction)} ({span(spans['reduction'], as_percent=True)})",
+                f"{found.ratio:.1f} ({span(spans['ratio'])})",
+                percent(found.needless / found.requests),
+            )
+        )
+        kept[f"{len(seeds)} of {people} people"] = {
+            "requests": found.requests,
+            "failed": found.failed,
+            "with_right_candidate": round(reachable, 4),
+            "reduction": round(found.reduction, 4),
+            "wins_per_harm": round(found.ratio, 2),
+            "wins": found.wins,
+            "losses": found.losses,
+            "missed": found.missed,
+            "needless": found.needless,
+            "intervals": spans,
+        }
+    columns = ("logs", "failed", "right candidate", "reduction", "wins : harms", "needless")
+    show("generated logs, their last eight days", columns, rows)
+    means = [meaning(scores, low, high) for low, high in pairwise(_EDGES)]
+    table = [(f"{m['from']} to {m['to']}", *(str(m[k]) for k in ("score", "calibrated"))) for m in means]
+    show("help, of those that help or harm", ("from", "by score", "by probability"), table)
+    keep("generated", {"logs": kept, "helpful": means})
+
+
+def meaning(scores: Sequence[Scored], low: float, high: float) -> dict[str, Any]:
+    """Of the rewrites between two scores, and between two probabilities: [helpful, all]."""
+
+    def counts(place: int) -> list[int]:
+        some = [s[2] for s in scores if low <= s[place] < high or s[place] == high == _EDGES[-1]]
+        return [sum(some), len(some)]
+
+    return {"from": low, "to": high, "score": counts(0), "calibrated": counts(1)}
+
+
+if __name__ == "__main__":
+    main()
