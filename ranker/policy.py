@@ -18,7 +18,8 @@ LEAST_WINS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _CALIBRATION_OFF = 0.11
 """By what share calibrated probabilities foretell too many harms or too few, one standard deviation."""
 _CHANCE = 0.25
-"""Variance of what they foretell beside that, a harm: below 1, or they would say no more than as many cases seen."""
+"""Variance beside that of the number they foretell, for each harm. A count that was seen has 1: what is foretold of few
+harms weighs four times as much."""
 _CAUTION = 0.5
 """Standard deviations by which the expected harms are taken to be too few."""
 
