@@ -190,6 +190,7 @@ def choose(
     calibration: Calibration,
     wins_per_harm: float,
     max_needless: float,
+    fewest_wins: float = 0.0,
 ) -> Policy:
     """The policy with the most wins less losses on `trials` that keeps wins : (losses + missed) at `wins_per_harm` or
     better, here and in expectation, and needless rewrites at `max_needless` (share of requests) or fewer. Where none
@@ -197,7 +198,7 @@ def choose(
 
     Above a threshold there are some dozens of harms at the most, in a small log one or none, and the best of many
     thresholds is among those that were lucky with theirs. So what the probabilities foretell counts beside what came
-    (`expected_harms`)."""
+    (`expected_harms`). `fewest_wins`: with fewer wins than these on `trials` nothing is rewritten either."""
     best, best_gain = Policy(threshold=1.01, calibration=calibration), 0.0
     columns = np.array(
         [
@@ -219,8 +220,9 @@ def choose(
         harms, deviation = expected_harms(loss + missed, foretold)
         wins = win + loss + missed - harms
         expected = wins >= wins_per_harm * (harms + _CAUTION * deviation)
-        kept_here = (win >= wins_per_harm * (loss + missed)) & (needless <= max_needless * len(trials))
-        gain = np.where(expected & kept_here, win - loss, -1)[ends]
+        here = win >= np.maximum(fewest_wins, wins_per_harm * (loss + missed))
+        allowed = expected & here & (needless <= max_needless * len(trials))
+        gain = np.where(allowed, win - loss, -1)[ends]
         if gain.max(initial=-1) > best_gain:
             end = ends[int(gain.argmax())]
             best_gain = float(gain.max())

@@ -205,9 +205,11 @@ def accepted(cases: Sequence[Case], policy: Policy) -> list[bool]:
 
 def policy_for(cases: Sequence[Case], wins_per_harm: float, max_needless: float) -> Policy:
     """The policy with the most wins less losses on the cases that keeps the ratio and the share of needless rewrites,
-    as `build` chooses it; one that accepts nothing where none does."""
+    as `build` chooses it; one that accepts nothing where none does. The ratio is also kept as `summary` tells it, which
+    reckons with one harm at the least."""
     trials = [Trial(_verdict(c), *c.shares) for c in cases]
-    return choose(trials, float(sum(c.failed for c in cases)), Calibration(), wins_per_harm, max_needless)
+    failed = float(sum(c.failed for c in cases))
+    return choose(trials, failed, Calibration(), wins_per_harm, max_needless, fewest_wins=wins_per_harm)
 
 
 def _verdict(c: Case) -> Verdict:

@@ -10,24 +10,18 @@ usage: python -m benchmarks.quality.generated      (six minutes)
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from benchmarks.quality.tables import keep, percent, show, span
-from benchmarks.quality.truth import Asked, Outcome, assembled, decide, figures, intervals
-from mining.schema import to_record
+from benchmarks.quality.truth import Asked, Outcome, assembled, decide, figures, intervals, learned, reachable
 from ranker.features import features
 from ranker.policy import best_of
 from retriever.interaction import Request
-from rewrite_service.build import BuildSettings, build
-from rewrite_service.bundle import Bundle, encoder_of, open_bundle
-from rewrite_service.progress import Progress
+from rewrite_service.bundle import Bundle
 from rewrite_service.sample.assistant import interpret
 from rewrite_service.sample.conversation import DAY_MS, Turn
 from rewrite_service.sample.generate import START_MS, turns
@@ -75,14 +69,10 @@ def judge(people: int, seed: int) -> tuple[list[Outcome], int, list[Scored]]:
     told = turns(people, _DAYS, seed)
     cut = START_MS + _LEARNED_DAYS * DAY_MS
     earlier = [t.interaction for t in told if t.interaction.request.timestamp_ms < cut]
-    with tempfile.TemporaryDirectory(prefix="query-rewrite-generated-") as place:
-        log, bundle_at = Path(place) / "log.jsonl", Path(place) / "bundle"
-        log.write_bytes(b"".join(orjson.dumps(to_record(t), option=orjson.OPT_APPEND_NEWLINE) for t in earlier))
-        build([log], bundle_at, BuildSettings(), Progress())
-        bundle = open_bundle(bundle_at, encoder_of(bundle_at), 1 << 30)
-        asked = ask(bundle, people, seed, [t for t in told if t.interaction.request.timestamp_ms >= cut])
-        reachable = sum(a.failed and bool(a.right[1:].any()) for a in asked)
-        return decide(asked, bundle.model, bundle.policy), reachable, scored(asked, bundle)
+    later = [t for t in told if t.interaction.request.timestamp_ms >= cut]
+    with learned(earlier) as (bundle, _):
+        asked = ask(bundle, people, seed, later)
+        return decide(asked, bundle.model, bundle.policy), reachable(asked), scored(asked, bundle)
 
 
 def main() -> None:
@@ -94,34 +84,28 @@ def main() -> None:
         outcomes = [(f"{n}/{user}", failed, result) for n, (user, failed, result) in numbered]
         scores += [s for _, _, of in made for s in of]
         found, spans = figures(outcomes), intervals(outcomes)
-        reachable = sum(n for _, n, _ in made) / found.failed
+        right = sum(n for _, n, _ in made) / found.failed
         rows.append(
             (
                 f"{len(seeds)} of {people} people",
                 f"{found.failed} of {found.requests:,}",
-                percent(reachable),
+                percent(right),
                 f"{percent(found.reduction)} ({span(spans['reduction'], as_percent=True)})",
                 f"{found.ratio:.1f} ({span(spans['ratio'])})",
                 percent(found.needless / found.requests),
             )
         )
         kept[f"{len(seeds)} of {people} people"] = {
-            "requests": found.requests,
-            "failed": found.failed,
-            "with_right_candidate": round(reachable, 4),
-            "reduction": round(found.reduction, 4),
-            "wins_per_harm": round(found.ratio, 2),
-            "wins": found.wins,
-            "losses": found.losses,
-            "missed": found.missed,
-            "needless": found.needless,
+            "with_right_candidate": round(right, 4),
+            **found.record(),
             "intervals": spans,
         }
     columns = ("logs", "failed", "right candidate", "reduction", "wins : harms", "needless")
     show("generated logs, their last eight days", columns, rows)
     means = [meaning(scores, low, high) for low, high in pairwise(_EDGES)]
-    table = [(f"{m['from']} to {m['to']}", *(str(m[k]) for k in ("score", "calibrated"))) for m in means]
-    show("help, of those that help or harm", ("from", "by score", "by probability"), table)
+    of = "{} of {}".format
+    table = [(f"{m['from']} to {m['to']}", of(*m["score"]), of(*m["calibrated"])) for m in means]
+    show("rewrites that help, of those that help or harm", ("between", "by score", "by probability"), table)
     keep("generated", {"logs": kept, "helpful": means})
 
 

@@ -54,8 +54,7 @@ def main() -> None:
                 percent(total.needless / total.requests),
             )
         )
-        counts = {name: getattr(total, name) for name in ("requests", "failed", "wins", "losses", "missed", "needless")}
-        kept[way] = {"reduction": total.reduction, "wins_per_harm": total.ratio, **counts, "intervals": spans}
+        kept[way] = total.record() | {"intervals": spans}
     columns = ("people", "requests", "failed", "reduction", "95 %", "wins : harms", "95 %", "needless")
     show(f"people not in the log ({FOLDS} folds), dev days", columns, rows)
     keep("newcomers", kept)

@@ -19,25 +19,18 @@ from __future__ import annotations
 
 import argparse
 import random
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import orjson
 from rapidfuzz import fuzz, process
 
 from benchmarks.quality.tables import keep, percent, show, span
 from benchmarks.quality.truth import Outcome as Result
-from benchmarks.quality.truth import Truth, decide, figures, folder, intervals
+from benchmarks.quality.truth import Truth, decide, figures, folder, intervals, learned, reachable
 from mining.reader import read_log
-from mining.schema import to_record
 from retriever.interaction import Feedback, Interaction, Interpretation, Outcome, Request
-from rewrite_service.build import BuildSettings, build
-from rewrite_service.bundle import encoder_of, open_bundle
-from rewrite_service.progress import Progress
 
 Turns = Sequence[Interaction]
 _NEAREST = 25
@@ -133,16 +126,9 @@ class Made:
 
 def make(truth: Truth, log: Turns, users: frozenset[str]) -> Made:
     """Learns from `log` and answers the dev requests of `users`."""
-    with tempfile.TemporaryDirectory(prefix="query-rewrite-traits-") as place:
-        changed = Path(place) / "log.jsonl"
-        lines = (orjson.dumps(to_record(turn), option=orjson.OPT_APPEND_NEWLINE) for turn in log)
-        changed.write_bytes(b"".join(lines))
-        bundle_at = Path(place) / "bundle"
-        told = build([changed], bundle_at, BuildSettings(), Progress()).learned.report
-        bundle = open_bundle(bundle_at, encoder_of(bundle_at), 1 << 30)
+    with learned(log) as (bundle, told):
         asked = truth.ask(bundle, users=users)
-        reachable = sum(a.failed and bool(a.right[1:].any()) for a in asked)
-        return Made(decide(asked, bundle.model, bundle.policy), reachable, told, bundle.policy.threshold)
+        return Made(decide(asked, bundle.model, bundle.policy), reachable(asked), told, bundle.policy.threshold)
 
 
 def make_parts(truth: Truth, log: Turns, parts: int) -> Iterator[Made]:
@@ -171,7 +157,7 @@ def main() -> None:
         made = list(make_parts(truth, list(way(log)), FEWER.get(name, 1)))
         outcomes = [outcome for part in made for outcome in part.outcomes]
         found, spans = figures(outcomes), intervals(outcomes)
-        reachable = sum(part.reachable for part in made) / found.failed
+        right = sum(part.reachable for part in made) / found.failed
         told = {key: sum(part.told[key] for part in made) for key in ("failed", "wins", "losses", "missed")}
         expected = {
             "reduction": round((told["wins"] - told["losses"]) / told["failed"], 4),
@@ -180,7 +166,7 @@ def main() -> None:
         rows.append(
             (
                 name,
-                percent(reachable),
+                percent(right),
                 f"{percent(found.reduction)} ({span(spans['reduction'], as_percent=True)})",
                 f"{found.ratio:.1f} ({span(spans['ratio'])})",
                 percent(found.needless / found.requests),
@@ -188,13 +174,8 @@ def main() -> None:
             )
         )
         kept[name] = {
-            "with_right_candidate": round(reachable, 4),
-            "reduction": round(found.reduction, 4),
-            "wins_per_harm": round(found.ratio, 2),
-            "wins": found.wins,
-            "losses": found.losses,
-            "missed": found.missed,
-            "needless": found.needless,
+            "with_right_candidate": round(right, 4),
+            **found.record(),
             "thresholds": [round(part.threshold, 4) for part in made],
             "intervals": spans,
             "on_the_log": expected,

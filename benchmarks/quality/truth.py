@@ -11,22 +11,27 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
+import orjson
 
 from mining.reader import read_log, read_records
-from mining.schema import parse_request
+from mining.schema import parse_request, to_record
 from ranker.feature_input import FeatureInput
 from ranker.features import features
 from ranker.model import NEEDLESS, WIN, WRONG, RankerModel
 from ranker.policy import Policy, Verdict, judge
 from retriever.interaction import Interaction, Interpretation, Request
 from rewrite_service.assemble import Knowledge, assemble
-from rewrite_service.bundle import Bundle
+from rewrite_service.build import BuildSettings, build
+from rewrite_service.bundle import Bundle, encoder_of, open_bundle
+from rewrite_service.progress import Progress
 from rewrite_service.replay import in_time
 from rewrite_service.store.embedded import EmbeddedStore
 from rewrite_service.user_state import UserStates, before
@@ -142,10 +147,25 @@ class Truth:
         return out
 
 
+@contextmanager
+def learned(turns: Iterable[Interaction]) -> Iterator[tuple[Bundle, dict[str, Any]]]:
+    """A bundle built from a log of these turns, with what is expected of it on held-out days; gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="query-rewrite-quality-") as place:
+        log, out = Path(place) / "log.jsonl", Path(place) / "bundle"
+        log.write_bytes(b"".join(orjson.dumps(to_record(t), option=orjson.OPT_APPEND_NEWLINE) for t in turns))
+        report = build([log], out, BuildSettings(), Progress()).learned.report
+        yield open_bundle(out, encoder_of(out), 1 << 30), report
+
+
+def reachable(asked: Sequence[Asked]) -> int:
+    """How many of the failed requests have a right candidate."""
+    return sum(a.failed and bool(a.right[1:].any()) for a in asked)
+
+
 def assembled(
     bundle: Bundle,
-    requests: Sequence[Request],
-    history: Sequence[Interaction],
+    requests: list[Request],
+    history: list[Interaction],
     *,
     personal: bool = True,
     shared: bool = True,
@@ -188,6 +208,10 @@ class Figures:
     @property
     def ratio(self) -> float:
         return self.wins / max(1, self.losses + self.missed)
+
+    def record(self) -> dict[str, float]:
+        """As results files have them."""
+        return {"reduction": round(self.reduction, 4), "wins_per_harm": round(self.ratio, 2), **asdict(self)}
 
     def __str__(self) -> str:
         return (
