@@ -107,7 +107,7 @@ class Fragments:
         if len(self._first_row) != len(self._indexes):
             raise ValueError("fragments: one index for each kind of gaps is needed")
         self._index_of = dict(zip(self._first_row, self._indexes, strict=True))
-        self._patterns = sorted({frame.gaps for frame in table.frames})
+        self.patterns = sorted({frame.gaps for frame in table.frames})
         self._fillable: dict[frozenset[str], list[str]] = {}
         offered = {(fragment.gaps, fragment.text): fragment for fragment in shared}
         self._repairs = [repair for repair in repairs if (repair.gaps, repair.meant) in offered]
@@ -184,7 +184,7 @@ class Fragments:
         """The gaps that a meaning with these slots can fill."""
         known = self._fillable.get(slots)
         if known is None:
-            known = self._fillable[slots] = [gaps for gaps in self._patterns if named_slots(gaps) <= slots]
+            known = self._fillable[slots] = [gaps for gaps in self.patterns if named_slots(gaps) <= slots]
         return known
 
     def save(self, directory: Path) -> None:

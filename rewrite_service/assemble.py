@@ -13,8 +13,8 @@ from ranker.feature_input import FeatureInput, NameInFrame
 from ranker.situation import situation_of
 from retriever import sound
 from retriever.candidates import Candidate, gather, leave_alone
-from retriever.completion import Completer
-from retriever.composition import Heard, compose
+from retriever.completion import Completer, Completion
+from retriever.composition import Composition, Heard, compose
 from retriever.encoder import Encoder
 from retriever.fragments import Fragments
 from retriever.frames import Frame, foretold
@@ -24,6 +24,7 @@ from retriever.interaction import Interaction, Outcome, Request
 from retriever.known_rewrites import KnownRewrites
 from retriever.normalise import normalise
 from retriever.personal_layer import PersonalLayer
+from retriever.places import MAX_PLACE_COST, Places, with_places
 from retriever.preferences import TaughtRewrite
 from retriever.vector_cache import CachedEncoder
 from retriever.views import Views
@@ -38,12 +39,14 @@ FUTILE_ATTEMPTS = 2
 @dataclass(frozen=True, slots=True)
 class Knowledge:
     """What was learned from the log up to some moment: everybody's layer, the rewrites computed ahead, the rules for
-    follow-ups, what users do after right and wrong answers, what is heard for what, the encoders."""
+    follow-ups, names and what they stand in, where a place's own name may be one of them, what users do after right and
+    wrong answers, what is heard for what, the encoders."""
 
     shared: GlobalLayer
     known: KnownRewrites
     completer: Completer
     fragments: Fragments
+    places: Places
     reactions: Reactions
     hearing: Hearing
     meaning: CachedEncoder
@@ -63,7 +66,8 @@ class Knowledge:
     ) -> Knowledge:
         """`meaning` may be shared by several; the sound of a text depends on the layer's own weights."""
         sounds = CachedEncoder(shared.sound, sound.DIMENSION, sound_cache_bytes)
-        return cls(shared, known, completer, fragments, reactions, hearing, meaning, sounds)
+        places = Places(completer.rules, fragments.patterns)
+        return cls(shared, known, completer, fragments, places, reactions, hearing, meaning, sounds)
 
     def personal_layer(self, turns: Sequence[Interaction]) -> PersonalLayer:
         """One user's layer from their turns, in time order."""
@@ -148,37 +152,60 @@ def open_request(
     return Opening(x, fitting, _best_hypotheses(request, query))
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What rules and frames make of a query and of the recogniser's other hypotheses, best first of each. `fits`: the
+    frames of each hypothesis."""
+
+    completions: list[Completion]
+    compositions: list[Composition]
+    fits: dict[str, Sequence[tuple[Frame, str]]]
+
+
+def _made(opening: Opening, knowledge: Knowledge) -> _Made:
+    x = opening.x
+    completer, request = knowledge.completer, x.request
+    places = knowledge.places.names(request.context)
+    names = with_places(x.personal.names if x.personal else {}, places)
+    made = _Made(completer.complete(x.query, request, x.situation.readings), [], {})
+    heard = [Heard(x.query, [*opening.fitting, *knowledge.places.fitting(x.query)], names)]
+    for rank, text in enumerate(opening.besides, 1):
+        completed = completer.complete(text, request, x.situation.readings)
+        made.completions.extend(replace(c, heard_rank=rank) for c in completed)
+        made.fits[text] = knowledge.fragments.table.fitting(text)
+        heard.append(Heard(text, made.fits[text], names, MAX_COMPOSED_BESIDES, instead=True))
+    composed = compose(heard, knowledge.fragments, knowledge.sound, knowledge.hearing)
+    for c in (replace(c, heard_rank=rank) for rank, theirs in enumerate(composed) for c in theirs):
+        here = c.fragment.text in places.get(c.fragment.gaps, ())
+        if here and c.cost > MAX_PLACE_COST:
+            continue
+        if c.fragment.slots:  # else of words that are no request by themselves
+            made.compositions.append(c)
+        if here:
+            # Made whole like a query in which the place was heard right.
+            whole = [w for w in completer.complete(c.text, request, ()) if not w.rest]
+            made.completions.extend(replace(w, heard_rank=c.heard_rank) for w in whole)
+            made.compositions.extend(replace(c, text=w.text, reading=w.reading) for w in whole)
+    return made
+
+
 def find_candidates(
     opening: Opening, knowledge: Knowledge, clock: StageClock, unranked: list[Candidate] | None = None
 ) -> FeatureInput:
     """The request with its candidates of both layers. `unranked`: takes those left out, as of `gather`."""
-    x, besides = opening.x, opening.besides
-    query, request, own = x.query, x.request, x.personal
+    x, query, own = opening.x, opening.x.query, opening.x.personal
     known = query in knowledge.meaning
     left_out = not known and not clock.fits("meaning", "meaning", "retrieve", "features", "predict")
     with clock.stage("encode", None if known or left_out else "meaning"):
         meaning = np.zeros((1, Encoder.DIMENSION), np.float32) if left_out else knowledge.meaning.encode([query])
         views = Views(meaning, knowledge.sound.encode([query]))
     with clock.stage("retrieve"):
-        completions, compositions = [], []
-        fits: dict[str, Sequence[tuple[Frame, str]]] = {}
-        if x.shared is not None:
-            completions = knowledge.completer.complete(query, request, x.situation.readings)
-            mine = own.names if own else {}
-            heard = [Heard(query, opening.fitting, mine)]
-            for rank, text in enumerate(besides, 1):
-                completed = knowledge.completer.complete(text, request, x.situation.readings)
-                completions += [replace(c, heard_rank=rank) for c in completed]
-                fits[text] = knowledge.fragments.table.fitting(text)
-                heard.append(Heard(text, fits[text], mine, MAX_COMPOSED_BESIDES, instead=True))
-            made = compose(heard, knowledge.fragments, knowledge.sound, knowledge.hearing)
-            compositions = [replace(c, heard_rank=rank) if rank else c for rank, cs in enumerate(made) for c in cs]
-        has_screen = request.context.has_screen
-        leave = x.candidates[0]
-        tried = besides if own is not None and _keeps_failing(own, query) else ()
-        unproven = {text: foretold(fits.get(text, ())) for text in tried}
-        found = (completions, compositions, unproven, opening.taught, x.known)
-        candidates = gather(leave, views, has_screen, own, x.shared, *found, unranked)
+        made = _made(opening, knowledge) if x.shared is not None else _Made([], [], {})
+        tried = opening.besides if own is not None and _keeps_failing(own, query) else ()
+        unproven = {text: foretold(made.fits.get(text, ())) for text in tried}
+        found = (made.completions, made.compositions, unproven, opening.taught, x.known)
+        has_screen = x.request.context.has_screen
+        candidates = gather(x.candidates[0], views, has_screen, own, x.shared, *found, unranked)
         unknown = [c for c in candidates if c.sound == 0.0]
         if unknown:
             # Found by a repair or a rule, not by its own nearness, which is cheap to add for the sound.
