@@ -20,7 +20,7 @@ _CALIBRATION_OFF = 0.11
 _CHANCE = 0.25
 """Variance beside that of the number they foretell, for each harm. A count that was seen has 1: what is foretold of few
 harms weighs four times as much."""
-_CAUTION = 0.5
+_CAUTION = 1.0
 """Standard deviations by which the expected harms are taken to be too few."""
 
 

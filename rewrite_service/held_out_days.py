@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ranker.calibration import Calibration
+from ranker.calibration import Calibration, Prior
 from ranker.model import NEEDLESS, WIN, WRONG
 from ranker.policy import Trial, best_of, judge
 from rewrite_service.examples import Example
 
+MEANING_ELSEWHERE = Prior(offset=1.3, slope=1.25, cases=100)
+"""What the ranker's score means on logs of which the truth is known (`make bench-generated`): much the same on each,
+and more than it says, since it learns from labels that are not sure."""
 _ROUNDS = 2
 """With four the reduction moves by less than two points (docs/decisions/0041)."""
 _LEAST_WEIGHT = 1e-6
@@ -46,7 +49,7 @@ class Judged:
 @dataclass(frozen=True, slots=True)
 class Calibrations:
     """What a score means: `all`: of any request for which a rewrite makes a difference; `failed`: of one that is known
-    to fail as it is, where a rewrite cannot break what served; the same as `all` where there are too few of them."""
+    to fail as it is, where a rewrite cannot break what served."""
 
     all: Calibration
     failed: Calibration
@@ -54,7 +57,7 @@ class Calibrations:
 
 def calibrate(judged: Sequence[Judged]) -> Calibrations:
     """From the best candidate of each held-out request whose wish is known and for which a rewrite makes a
-    difference."""
+    difference, and from what scores mean elsewhere."""
     seen = []
     for j in judged:
         best = best_of(j.example.candidates, j.probabilities)
@@ -66,8 +69,9 @@ def calibrate(judged: Sequence[Judged]) -> Calibrations:
             seen.append((best.score, float(outcome == WIN), counts, not served))
     scores, won, weight, failed = np.array(seen, dtype=float).reshape(-1, 4).T
     of = failed > 0
-    of_all, of_failed = (Calibration.fit(scores[some], won[some], weight[some]) for some in (slice(None), of))
-    return Calibrations(of_all, of_all if of_failed == Calibration() else of_failed)
+    return Calibrations(
+        *(Calibration.fit(scores[some], won[some], weight[some], MEANING_ELSEWHERE) for some in (slice(None), of))
+    )
 
 
 def _query_fails(j: Judged) -> float:
