@@ -40,7 +40,7 @@ def allowed(taken: Sequence[Trial], requests: int, wins_per_harm: float, max_nee
     foretold = sum((1 - t.verdict.probability) * (1 - t.needless) for t in taken)
     harms, deviation = expected_harms(np.array(seen), np.array(foretold))
     wins = sum(t.win for t in taken)
-    expected = wins + seen - harms >= wins_per_harm * (harms + 0.5 * deviation)
+    expected = wins + seen - harms >= wins_per_harm * (harms + deviation)
     needless = sum(t.needless for t in taken)
     return bool(expected and wins >= wins_per_harm * seen and needless <= max_needless * requests)
 
