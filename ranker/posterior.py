@@ -25,7 +25,7 @@ RATES = np.sin(np.pi / 2 * (np.arange(CELLS) + 0.5) / CELLS) ** 2
 neighbours apart (the variance-stabilising transform of a proportion)."""
 HALF_LIFE_MS = 30 * DAY_MS
 """After so long a turn counts half: songs, devices and assistants change, and what was retired gets another chance."""
-PRIOR_TURNS = 1.0
+PRIOR_TURNS = 0.75
 """What the bundle's own probability weighs, in turns. With more, a harmful pair goes on for longer, and good ones are
 lost hardly less (docs/decisions/0024-experience-with-rewrites.md)."""
 HARMFUL = 0.9

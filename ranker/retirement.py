@@ -1,9 +1,10 @@
 """The best rewrite that is not known to do harm.
 
-A pair that probably does harm is retired: the next best candidate of another meaning takes its place if it reaches the
-bounds by itself. It can come back: evidence fades, and some requests try it all the same, as often as it is still
-likely to be the better way and never more than `TRIALS` (Thompson 1933, "On the likelihood that one unknown probability
-exceeds another"; Chapelle and Li 2011, "An empirical evaluation of Thompson sampling").
+A pair that probably does harm is retired, and with it what means the same and was never served: the next best candidate
+of another meaning takes its place if it reaches the bounds by itself. It can come back: evidence fades, and some
+requests try it all the same, as often as it is still likely to be the better way and never more than `TRIALS` (Thompson
+1933, "On the likelihood that one unknown probability exceeds another"; Chapelle and Li 2011, "An empirical evaluation
+of Thompson sampling").
 """
 
 from __future__ import annotations
@@ -59,14 +60,15 @@ def choose(
     while policy.accepts(verdict):
         assert verdict.best is not None
         best = candidates[verdict.best]
-        harmful = harm(best, Foretold(verdict.probability, verdict.leave))
+        # What is understood alike does the same harm in other words.
+        alike = [i for i in left[1:] if best.reading is not None and candidates[i].reading == best.reading]
+        foretold = Foretold(verdict.probability, verdict.leave)
+        harmful = harm(best, foretold) or max((harm(candidates[i], foretold) for i in alike), default=0.0)
         if harmful <= HARMFUL:
             return Choice(verdict, True, tuple(retired))
         if is_tried(draw(interaction_id, candidates[0].text, best.text), harmful):
             return Choice(verdict, True, tuple(retired), trial=True)
         retired.append(best.text)
-        # What is understood alike does the same harm in other words.
-        alike = {i for i in left[1:] if best.reading is not None and candidates[i].reading == best.reading}
         left = [i for i in left if i != verdict.best and i not in alike]
         verdict = judge([candidates[i] for i in left], outcome[left], policy.calibration)
         if verdict.best is not None:

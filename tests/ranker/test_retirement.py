@@ -47,6 +47,20 @@ def test_the_next_best_of_another_meaning_takes_its_place() -> None:
     assert (choice.accepted, choice.retired) == (True, ("watch go",))
 
 
+def test_what_was_never_served_does_not_take_the_place_of_what_means_the_same() -> None:
+    choice = choose(*FOUND, POLICY, told("see go"), "t1")
+    assert FOUND[0][choice.verdict.best].text == "the song ago"
+    assert (choice.accepted, choice.retired) == (True, ("watch go",))
+
+    def served_well(candidate: Candidate, foretold: Foretold) -> float:
+        return {"watch go": 0.2, "see go": 0.99}.get(candidate.text, 0.0)
+
+    choice = choose(*FOUND, POLICY, served_well, "t1")
+    assert FOUND[0][choice.verdict.best].text == "watch go", "what came of it itself goes first"
+    unread = candidates(("watch go", None, 0.9), ("see go", None, 0.85))
+    assert choose(*unread, POLICY, told("see go"), "t1").accepted, "what nobody knows the meaning of is like nothing"
+
+
 def test_what_does_not_reach_the_bounds_by_itself_does_not() -> None:
     choice = choose(*FOUND, POLICY, told("watch go", "the song ago"), "t1")
     assert not choice.accepted

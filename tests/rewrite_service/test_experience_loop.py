@@ -123,6 +123,9 @@ def test_a_harmful_pair_dies_for_oneself_and_not_for_others(loop: Loop) -> None:
         assert exposures <= MOST_EXPOSURES
     for _ in range(20):
         loop.serve("ann", well=False)
+        loop.now_ms += 60 * MINUTE_MS
+        asked = loop.ask("ann")
+        assert asked.trial or "bruno" not in (asked.text or ""), "nor does it come back in other words"
     assert not loop.gets_it("ann")
     assert loop.gets_it("bob"), "one user's turns count for others only together with other users'"
 
