@@ -37,7 +37,7 @@ class Places:
         self._gap_of = {slot: gap for (slot, gap), _ in reversed(votes.most_common())}
         self._patterns = [gaps for gaps in patterns if named_slots(gaps) <= self._gap_of.keys()]
         self._frames = FrameTable([frame for rule in rules for frame in _frame_of(rule)])
-        self._here = {gap for gap in SAID_GAPS if any(frame.gaps == _here(gap) for frame in self._frames.frames)}
+        self._here = [gap for gap in SAID_GAPS if any(frame.gaps == _here(gap) for frame in self._frames.frames)]
 
     def fitting(self, query: str) -> list[tuple[Frame, str]]:
         """The words around a place that `query` (normal form) fits, and the words in between. Only a place fills these:
@@ -51,7 +51,7 @@ class Places:
             return {}
         values = gap_values(context, None)
         known = {slot: values[gap] for slot, gap in self._gap_of.items() if gap in values}
-        here = [Fragment(values[gap], _here(gap), (), (), 1, 1.0) for gap in self._here & values.keys()]
+        here = [Fragment(values[gap], _here(gap), (), (), 1, 1.0) for gap in self._here if gap in values]
         return by_gaps([*here, *filter(None, (_fragment(gaps, known) for gaps in self._patterns))])
 
 

@@ -175,7 +175,7 @@ def _made(opening: Opening, knowledge: Knowledge) -> _Made:
         made.fits[text] = knowledge.fragments.table.fitting(text)
         heard.append(Heard(text, made.fits[text], names, MAX_COMPOSED_BESIDES, instead=True))
     composed = compose(heard, knowledge.fragments, knowledge.sound, knowledge.hearing)
-    for c in (replace(c, heard_rank=rank) for rank, theirs in enumerate(composed) for c in theirs):
+    for c in (replace(c, heard_rank=rank) if rank else c for rank, theirs in enumerate(composed) for c in theirs):
         here = c.fragment.text in places.get(c.fragment.gaps, ())
         if here and c.cost > MAX_PLACE_COST:
             continue
