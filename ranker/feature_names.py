@@ -119,7 +119,7 @@ CANDIDATE_FEATURES: tuple[tuple[str, str], ...] = (
     ("composition_posterior", "probability of the name among all compared, by sound and by how often it is named"),
     ("composition_likeness", "edit likeness of the name to the words it replaces"),
     ("composition_people", "log1p of the people who named it with success"),
-    ("composition_own", "1 where this user is one of them"),
+    ("composition_own", "1 where this user is one of them, or where it is the place of the request"),
     ("composition_repairs", "log1p of the people for whom the name repaired just these words, in whatever frame"),
     ("likeness_lead", "its likeness less the best other candidate's"),
     ("sound_lead", "its phonetic likeness less the best other candidate's"),

@@ -33,10 +33,10 @@ _SHARPNESS = 0.5
 @dataclass(frozen=True, slots=True)
 class Composition:
     """A query composed anew. `rest`: the words replaced. `cost`: of hearing the rest for the fragment, nats a phoneme
-    of the longer, 0 or more. `own`: the fragment is of this user's past. `reading`: what it is expected to mean.
-    `posterior`: of all names compared, the probability of this one by sound and by how often it is named, 0 to 1.
-    `repaired`: for how many people it repaired just the rest, in whatever frame. `heard_rank`: 0 where made of the
-    query, n where of the recogniser's nth other hypothesis."""
+    of the longer, 0 or more. `own`: the fragment is of this user's past, or names the place of the request. `reading`:
+    what it is expected to mean. `posterior`: of all names compared, the probability of this one by sound and by how
+    often it is named, 0 to 1. `repaired`: for how many people it repaired just the rest, in whatever frame.
+    `heard_rank`: 0 where made of the query, n where of the recogniser's nth other hypothesis."""
 
     text: str
     fragment: Fragment

@@ -58,13 +58,14 @@ def _harm(x: FeatureInput, i: int, outcome: np.ndarray, policy: Policy, harm: Ha
 
 def layer_of(x: FeatureInput, c: Candidate) -> Layer | None:
     """Personal where this user's own past holds the text, or names a value in it, or the user has taught it; the query
-    itself has none."""
+    itself has none. What everybody's rules make of the place of a request is no past of the user's."""
     if c.is_query:
         return None
     if c.taught is not None:
         return Layer.PERSONAL
-    own = x.personal is not None
-    if own and ((c.personal is not None and c.personal.people) or (c.composition and c.composition.own)):
+    said = c.personal is not None and c.personal.people > 0
+    named = c.composition is not None and c.composition.own and c.completion is None
+    if x.personal is not None and (said or named):
         return Layer.PERSONAL
     return Layer.GLOBAL
 

@@ -9,7 +9,9 @@ from retriever.encoder import Encoder
 from retriever.interaction import Context, Interaction
 from retriever.vector_cache import CachedEncoder
 from rewrite_service.assemble import Knowledge, assemble
+from rewrite_service.decision import Layer
 from rewrite_service.examples import learn_knowledge
+from rewrite_service.explanation import layer_of
 from tests.turns import DAY_S, request, turn
 
 TOWNS = ["austin", "boston", "denver", "houston", "lima", "salem", "dayton", "mobile", "fresno", "tampa", "reno"]
@@ -55,6 +57,19 @@ def test_the_own_town_misheard_is_offered_with_its_state_to_who_never_named_it(k
     assert whole.completion is not None and whole.composition is not None
     assert whole.composition.rest == "fremont" and whole.composition.own and 0 < whole.composition.cost < 1.5
     assert whole.reading is not None and dict(whole.reading.slots) == {"city": "premont", "state": "texas"}
+
+
+def test_what_rules_make_of_a_place_is_no_past_of_the_users(knowledge: Knowledge) -> None:
+    asked = request("weather in fremont", NOW_S, context=Context(city="premont", state="texas"))
+    made = assemble(asked, [], knowledge.personal_layer([]), knowledge)
+    assert made is not None
+    whole = next(c for c in made.candidates if c.text == "weather in premont texas")
+    assert layer_of(made, whole) is Layer.GLOBAL
+    said = [turn("weather in premont texas", DAY_S, "Weather", slots={"city": "premont", "state": "texas"})]
+    made = assemble(asked, [], knowledge.personal_layer(said), knowledge)
+    assert made is not None
+    whole = next(c for c in made.candidates if c.text == "weather in premont texas")
+    assert layer_of(made, whole) is Layer.PERSONAL
 
 
 def test_nobody_is_offered_anothers_town(knowledge: Knowledge) -> None:
