@@ -45,8 +45,8 @@ class Calibration:
     def fit(
         cls, scores: np.ndarray, won: np.ndarray, weight: np.ndarray, prior: Prior | None = None
     ) -> Calibration:
-        """`scores`, `won` (0 to 1), `weight`: (n,). Without a prior, the scores are kept as they are where there are
-        fewer than 50 cases, or none but wins, or none."""
+        """`scores`, `won` (0 to 1), `weight`: (n,). `prior`: cases to begin with, for any number of others, none among
+        them. Without one, the scores are kept as they are where there are fewer than 50 cases, or all or none won."""
         if prior is not None:
             expected = prior.probability(_PRIOR_SCORES)
             share = np.full(len(expected), prior.cases / len(expected))

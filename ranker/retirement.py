@@ -50,6 +50,18 @@ def is_tried(draw: str, harm: float) -> bool:
     return at < min(TRIALS, 1 - harm)
 
 
+def harm_of(candidate: Candidate, candidates: Sequence[Candidate], harm: Harm, foretold: Foretold) -> float:
+    """The probability that asking `candidate` does harm: by what came of it, or where it was never served, of those
+    among `candidates` that are understood alike, which would do the same harm in other words."""
+    return harm(candidate, foretold) or max(
+        (harm(other, foretold) for other in candidates if _alike(candidate, other)), default=0.0
+    )
+
+
+def _alike(one: Candidate, other: Candidate) -> bool:
+    return one is not other and not other.is_query and one.reading is not None and one.reading == other.reading
+
+
 def choose(
     candidates: Sequence[Candidate], outcome: np.ndarray, policy: Policy, harm: Harm, interaction_id: str
 ) -> Choice:
@@ -60,16 +72,13 @@ def choose(
     while policy.accepts(verdict):
         assert verdict.best is not None
         best = candidates[verdict.best]
-        # What is understood alike does the same harm in other words.
-        alike = [i for i in left[1:] if best.reading is not None and candidates[i].reading == best.reading]
-        foretold = Foretold(verdict.probability, verdict.leave)
-        harmful = harm(best, foretold) or max((harm(candidates[i], foretold) for i in alike), default=0.0)
+        harmful = harm_of(best, candidates, harm, Foretold(verdict.probability, verdict.leave))
         if harmful <= HARMFUL:
             return Choice(verdict, True, tuple(retired))
         if is_tried(draw(interaction_id, candidates[0].text, best.text), harmful):
             return Choice(verdict, True, tuple(retired), trial=True)
         retired.append(best.text)
-        left = [i for i in left if i != verdict.best and i not in alike]
+        left = [i for i in left if i != verdict.best and not _alike(best, candidates[i])]
         verdict = judge([candidates[i] for i in left], outcome[left], policy.calibration)
         if verdict.best is not None:
             verdict = replace(verdict, best=left[verdict.best])

@@ -11,8 +11,10 @@ from ranker.feature_names import NAMES
 from ranker.model import NEEDLESS, WIN, WRONG, RankerModel
 from ranker.policy import Policy, helps
 from ranker.posterior import HARMFUL, Foretold
-from ranker.retirement import Harm
+from ranker.retirement import Harm, harm_of
 from retriever.candidates import Candidate
+from retriever.composition import Composition
+from retriever.personal_layer import PersonalLayer
 from rewrite_service.decision import Contribution, Layer, ScoredCandidate
 
 
@@ -53,21 +55,25 @@ def explain(
 def _harm(x: FeatureInput, i: int, outcome: np.ndarray, policy: Policy, harm: Harm) -> float:
     """As of a candidate without rivals."""
     score = helps(float(outcome[i, WIN]), float(outcome[i, WRONG]), 0.0)
-    return harm(x.candidates[i], Foretold(float(policy.calibration.apply(score)), float(outcome[0, NEEDLESS])))
+    foretold = Foretold(float(policy.calibration.apply(score)), float(outcome[0, NEEDLESS]))
+    return harm_of(x.candidates[i], x.candidates, harm, foretold)
 
 
 def layer_of(x: FeatureInput, c: Candidate) -> Layer | None:
-    """Personal where this user's own past holds the text, or names a value in it, or the user has taught it; the query
-    itself has none. What everybody's rules make of the place of a request is no past of the user's."""
+    """Personal where this user's own past holds the text, or the name put into it, or the user has taught it; the query
+    itself has none. The place of a request is no past of the user's."""
     if c.is_query:
         return None
     if c.taught is not None:
         return Layer.PERSONAL
+    if x.personal is None:
+        return Layer.GLOBAL
     said = c.personal is not None and c.personal.people > 0
-    named = c.composition is not None and c.composition.own and c.completion is None
-    if x.personal is not None and (said or named):
-        return Layer.PERSONAL
-    return Layer.GLOBAL
+    return Layer.PERSONAL if said or _has_named(x.personal, c.composition) else Layer.GLOBAL
+
+
+def _has_named(own: PersonalLayer, made: Composition | None) -> bool:
+    return made is not None and made.own and any(made.fragment.text in names for names in own.names.values())
 
 
 def _sources(c: Candidate) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from rewrite_service.examples import Example
 
 MEANING_ELSEWHERE = Prior(offset=1.3, slope=1.25, cases=100)
 """What the ranker's score means on logs of which the truth is known (`make bench-generated`): much the same on each,
-and more than it says, since it learns from labels that are not sure."""
+and more than it says."""
 _ROUNDS = 2
 """With four the reduction moves by less than two points (docs/decisions/0041)."""
 _LEAST_WEIGHT = 1e-6

@@ -127,6 +127,8 @@ def test_a_harmful_pair_dies_for_oneself_and_not_for_others(loop: Loop) -> None:
         asked = loop.ask("ann")
         assert asked.trial or "bruno" not in (asked.text or ""), "nor does it come back in other words"
     assert not loop.gets_it("ann")
+    alike = [c for c in loop.ask("ann", explain=True).candidates if c.text.endswith("we don't talk about bruno")]
+    assert len(alike) > 1 and all(c.retired for c in alike), "it is told of all that means the same"
     assert loop.gets_it("bob"), "one user's turns count for others only together with other users'"
 
 
@@ -206,5 +208,8 @@ def test_the_thread_keeps_up_by_itself(bundle: Bundle, tmp_path: Path) -> None:
         return not loop.gets_it("newcomer")
 
     until(has_died)
+    asked = loop.ask("another")
+    assert asked.trial or asked.reason is Reason.RETIRED, "noted and read back, though nobody called for it"
+    assert len(loop.store.notes(SPACE)) > 2
     loop.pipeline.experience.refresh = refresh
     loop.pipeline.close()
