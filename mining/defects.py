@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
+from operator import is_
 
 from mining.pursuit import Bin, Pursuit, bin_of
 from mining.reactions import PUBLISHED, After, Reactions, Signals, sureness
@@ -94,21 +95,97 @@ def assess(
     return _assess_all(course, expected) if expected else first
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """A session as it was judged. `turns`: from the user's turn `start` on. `first`: what each showed before the user's
+    own record was known; `expected`: what that then told of each; `evidence`: what they came to with it."""
+
+    start: int
+    turns: Sequence[Interaction]
+    first: Sequence[TurnEvidence]
+    expected: Sequence[float | None]
+    evidence: Sequence[TurnEvidence]
+
+    def is_of(self, turns: Sequence[Interaction]) -> bool:
+        """Whether it is of just these turns, the very same objects: to compare all that is in them would take as long
+        as to judge them."""
+        return len(turns) == len(self.turns) and all(map(is_, turns, self.turns))
+
+    def starting(self, start: int) -> _Session:
+        """The same session after more turns, or fewer."""
+        by = start - self.start
+        if not by:
+            return self
+        return replace(self, start=start, first=_moved(self.first, by), evidence=_moved(self.evidence, by))
+
+
+def _moved(evidence: Sequence[TurnEvidence], by: int) -> list[TurnEvidence]:
+    return [e if e.goal is None else replace(e, goal=e.goal + by) for e in evidence]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One user's turns as judged: the normal form of each, its evidence, and what a later judgement may take over."""
+
+    texts: Sequence[str]
+    evidence: list[TurnEvidence]
+    sessions: Mapping[str, _Session]
+    habits: Set[tuple[str, str]]
+
+
+def judge(turns: Sequence[Interaction], reactions: Reactions = PUBLISHED, before: Judged | None = None) -> Judged:
+    """As `assess`, and as quick as what is new where the same user's turns were judged `before` by the same reactions:
+    a session is judged anew only where its turns, the user's habits or the user's record make a difference to it."""
+    course = _Course(turns, reactions)
+    known = {} if before is None else _known_sessions(course, before)
+    first = _assess_all(course, {}, {start: session.first for start, session in known.items()})
+    expected = _own_record(turns, first, reactions)
+    told = {span.start: [expected.get(i) for i in span] for span in course.spans}
+    same = {start: session for start, session in known.items() if session.expected == told[start]}
+    again = {start: session.evidence for start, session in same.items()}
+    evidence = _assess_all(course, expected, again) if expected else first
+    sessions = {}
+    for span in course.spans:
+        i, of = span.start, slice(span.start, span.stop)
+        session = same.get(i) or _Session(i, turns[of], first[of], told[i], evidence[of])
+        sessions[turns[i].request.interaction_id] = session
+    return Judged(course.texts, evidence, sessions, course.habits)
+
+
+def _known_sessions(course: _Course, before: Judged) -> dict[int, _Session]:
+    """The sessions, by their first turn, for which the turns and habits are those of `before`."""
+    changed = {text for text, _ in course.habits ^ before.habits}
+    out = {}
+    for span in course.spans:
+        session = before.sessions.get(course.turns[span.start].request.interaction_id)
+        if session is None or not session.is_of(course.turns[span.start : span.stop]):
+            continue
+        if not changed or changed.isdisjoint(course.texts[span.start : span.stop]):
+            out[span.start] = session.starting(span.start)
+    return out
+
+
 class _Course:
     """One user's turns, with what does not hang on how they are judged: found once, though they are judged twice.
 
-    `texts`: of each turn, in normal form. `signals`: what a turn itself shows. `spans`: the sessions. `habits`: see
-    `_habitual_repairs`.
+    `texts`: of each turn, in normal form. `spans`: the sessions. `habits`: see `_habitual_repairs`.
     """
 
     def __init__(self, turns: Sequence[Interaction], reactions: Reactions, marks: Marks | None = None) -> None:
         self.turns, self.reactions, self.marks = turns, reactions, marks
         self.texts = [normalise(turn.request.query) for turn in turns]
-        self.signals = [_own_signals(turn) for turn in turns]
+        self._signals: list[frozenset[Signal] | None] = [None] * len(turns)
         self.spans = list(sessions(turns))
-        self.habits = _habitual_repairs(turns) if marks is None else set()
+        self.habits = _habitual_repairs(turns, self.texts) if marks is None else set()
         self._pursued: dict[tuple[int, int], tuple[bool, bool]] = {}
         self._shown: dict[tuple[int, After], Signals] = {}
+
+    def signals(self, i: int) -> frozenset[Signal]:
+        """What turn `i` itself shows."""
+        known = self._signals[i]
+        if known is None:
+            known = self._signals[i] = _own_signals(self.turns[i])
+        return known
 
     def shown(self, i: int, after: After) -> Signals:
         """What was seen of turn `i`, which was answered, if the user did `after` next."""
@@ -137,6 +214,7 @@ class _Course:
         return known
 
 
+_NOTHING_KNOWN: Mapping[int, Sequence[TurnEvidence]] = {}
 _SOME = 1.0
 """What intent and sureness weigh beside the user's own record, in turns."""
 
@@ -151,12 +229,15 @@ def _own_record(
         if _answered(turn):
             same.setdefault(turn.interpretation, []).append(i)  # type: ignore[arg-type]
     out = {}
+    kinds: dict[tuple[str, int], float] = {}
     for reading, at in same.items():
         if len(at) > 1:
-            failed = sum(evidence[i].defect for i in at)
+            failed = sum([evidence[i].defect for i in at])
             for i in at:
-                kind = reactions.expects(reading.intent, sureness(turns[i].request))
-                out[i] = (failed - evidence[i].defect + _SOME * kind) / (len(at) - 1 + _SOME)
+                kind = reading.intent, sureness(turns[i].request)
+                if kind not in kinds:
+                    kinds[kind] = reactions.expects(*kind)
+                out[i] = (failed - evidence[i].defect + _SOME * kinds[kind]) / (len(at) - 1 + _SOME)
     return out
 
 
@@ -164,10 +245,16 @@ def _answered(turn: Interaction) -> bool:
     return turn.interpretation is not None and turn.outcome is Outcome.OK
 
 
-def _assess_all(course: _Course, expected: Mapping[int, float]) -> list[TurnEvidence]:
-    """`expected`: by index of a turn, where its user's record tells what to expect of it."""
+def _assess_all(
+    course: _Course, expected: Mapping[int, float], known: Mapping[int, Sequence[TurnEvidence]] = _NOTHING_KNOWN
+) -> list[TurnEvidence]:
+    """`expected`: by index of a turn, where its user's record tells what to expect of it. `known`: what the turns of a
+    session come to, by its first turn, where that has been found before."""
     out: list[TurnEvidence | None] = [None] * len(course.turns)
     for span in course.spans:
+        if (evidence := known.get(span.start)) is not None:
+            out[span.start : span.stop] = evidence
+            continue
         for i in reversed(span):  # backwards, so that a repair is judged before what it repairs
             out[i] = _assess_one(course, out, i, span, expected.get(i))
     return [e for e in out if e is not None]
@@ -225,24 +312,23 @@ def steps_of(turns: Sequence[Interaction], reactions: Reactions) -> Steps:
     return out
 
 
-def _habitual_repairs(turns: Sequence[Interaction]) -> set[tuple[str, str]]:
+def _habitual_repairs(turns: Sequence[Interaction], texts: Sequence[str]) -> set[tuple[str, str]]:
     """(unanswered text, answered text) where this user follows the one by the other again and again: at least twice,
     and most of the times that anything follows the first. Such a pair is one wish, however little the texts share."""
     followed: Counter[str] = Counter()
     pairs: Counter[tuple[str, str]] = Counter()
-    for before, after in pairwise(turns):
+    for i, (before, after) in enumerate(pairwise(turns)):
         if before.interpretation is None and _gap_ms(before, after) <= REPHRASE_WINDOW_MS:
-            text = normalise(before.request.query)
-            followed[text] += 1
+            followed[texts[i]] += 1
             if after.interpretation is not None:
-                pairs[text, normalise(after.request.query)] += 1
+                pairs[texts[i], texts[i + 1]] += 1
     return {pair for pair, times in pairs.items() if times >= HABITUAL and 2 * times > followed[pair[0]]}
 
 
 def _assess_one(
     course: _Course, done: Sequence[TurnEvidence | None], i: int, span: range, expected: float | None
 ) -> TurnEvidence:
-    turns, signals = course.turns, course.signals[i]
+    turns, signals = course.turns, course.signals(i)
     turn = turns[i]
     if i + 1 < span.stop and course.repeated(i):
         signals = signals | {Signal.REPEATED}

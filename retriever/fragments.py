@@ -81,6 +81,17 @@ def by_gaps(fragments: Iterable[Fragment]) -> OwnNames:
     return out
 
 
+def of_person(named: Iterable[Fragment]) -> list[Fragment]:
+    """One person's names, each once, from what their requests name (`Fragments.names_in`)."""
+    out: dict[Name, Fragment] = {}
+    for fragment in named:
+        key = fragment.gaps, fragment.text
+        known = out.setdefault(key, fragment)
+        if new := [reading for reading in fragment.readings if reading not in known.readings]:
+            out[key] = replace(known, readings=(*known.readings, *new))
+    return list(out.values())
+
+
 _SAME_SOUND = 4
 """So many names may sound just alike: a name is found among them by its sound."""
 
@@ -162,23 +173,17 @@ class Fragments:
         found = index.search(vectors, min(k, index.ntotal))[1].tolist()
         return [[self.shared[first + row] for row in rows if row >= 0] for rows in found]
 
-    def of_person(self, served: Iterable[tuple[str, Interpretation]]) -> list[Fragment]:
-        """The names in what served one person: texts in normal form, and what they were understood as."""
-        out: dict[tuple[str, str], Fragment] = {}
-        for said, reading in served:
-            in_words = {(frame.gaps, rest) for frame, rest in self.table.fitting(said)}
-            for gaps in self._patterns_for(frozenset(name for name, _ in reading.slots)):
-                text = spoken(gaps, reading)
-                if not text:
-                    continue
-                known = out.get((gaps, text))
-                if known is None:
-                    wanted = named_slots(gaps)
-                    known = Fragment(text, gaps, tuple(s for s in reading.slots if s[0] in wanted), (), 1, 1.0)
-                if (gaps, text) in in_words and reading not in known.readings:
-                    known = replace(known, readings=(*known.readings, reading))
-                out[gaps, text] = known
-        return list(out.values())
+    def names_in(self, said: str, reading: Interpretation) -> list[Fragment]:
+        """What a request in normal form, which served one person and was understood so, names; with its reading where
+        one of its frames holds the name in just these words."""
+        in_words = {(frame.gaps, rest) for frame, rest in self.table.fitting(said)}
+        out = []
+        for gaps in self._patterns_for(frozenset(name for name, _ in reading.slots)):
+            if text := spoken(gaps, reading):
+                wanted = named_slots(gaps)
+                slots = tuple(slot for slot in reading.slots if slot[0] in wanted)
+                out.append(Fragment(text, gaps, slots, (reading,) if (gaps, text) in in_words else (), 1, 1.0))
+        return out
 
     def _patterns_for(self, slots: frozenset[str]) -> list[str]:
         """The gaps that a meaning with these slots can fill."""
@@ -220,6 +225,7 @@ class Fragments:
 
 
 _NO_REPAIRS: Mapping[str, tuple[Fragment, int]] = {}
+
 
 
 def _slots(record: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
 from mining.reactions import Reactions
-from mining.tables import personal_tables
+from mining.tables import PersonalRecord, personal_record
 from ranker.feature_input import FeatureInput, NameInFrame
 from ranker.situation import situation_of
 from retriever import sound
@@ -16,7 +17,8 @@ from retriever.candidates import Candidate, gather, leave_alone
 from retriever.completion import Completer, Completion
 from retriever.composition import Composition, Heard, compose
 from retriever.encoder import Encoder
-from retriever.fragments import Fragments
+from retriever.evidence import TextEvidence
+from retriever.fragments import Fragment, Fragments, of_person
 from retriever.frames import Frame, foretold
 from retriever.global_layer import GlobalLayer
 from retriever.hearing import Hearing
@@ -34,6 +36,16 @@ MAX_ALTERNATIVES = 3
 MAX_COMPOSED_BESIDES = 4
 FUTILE_ATTEMPTS = 2
 """Of how many further hypotheses rewrites are made as of the query itself, and how many names are tried for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalHistory:
+    """One user's layer, and what it was made from: the record of their turns, and by text what each of their requests
+    names."""
+
+    record: PersonalRecord
+    names: Mapping[str, tuple[TextEvidence, Sequence[Fragment]]]
+    layer: PersonalLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +83,33 @@ class Knowledge:
 
     def personal_layer(self, turns: Sequence[Interaction]) -> PersonalLayer:
         """One user's layer from their turns, in time order."""
-        tables, _ = personal_tables(turns, self.reactions)
-        served = [(text, r) for text, e in tables.texts.items() for r in (e.readings[0] | e.readings[1])]
-        return PersonalLayer(
+        return self.personal_history(turns).layer
+
+    def personal_history(
+        self, turns: Sequence[Interaction], before: PersonalHistory | None = None
+    ) -> PersonalHistory:
+        """The same with what a later one may take over. `before`: the same user's, by this knowledge, before some turns
+        came, went or changed: what is the same object as then is not looked at anew. The layer is the same with and
+        without."""
+        record = personal_record(turns, self.reactions, before.record if before else None)
+        tables = record.tables
+        names = {}
+        for text, e in tables.texts.items():
+            known = before.names.get(text) if before else None
+            names[text] = known if known is not None and known[0] is e else (e, self._names_in(e))
+        layer = PersonalLayer(
             tables.texts,
             tables.repairs.values(),
             tables.slot_values,
-            self.fragments.of_person(served),
+            of_person(chain.from_iterable(named for _, named in names.values())),
             self.meaning,
             self.sound,
+            before.layer if before else None,
         )
+        return PersonalHistory(record, names, layer)
+
+    def _names_in(self, e: TextEvidence) -> list[Fragment]:
+        return [name for reading in e.readings[0] | e.readings[1] for name in self.fragments.names_in(e.text, reading)]
 
 
 def _best_hypotheses(request: Request, query: str) -> list[str]:

@@ -33,10 +33,10 @@ from retriever.known_rewrites import KnownRewrites
 from retriever.normalise import normalise
 from retriever.personal_layer import PersonalLayer
 from retriever.vector_cache import CachedEncoder
-from rewrite_service.assemble import Knowledge, assemble
+from rewrite_service.assemble import Knowledge, PersonalHistory, assemble
 from rewrite_service.goals import Goal, contradicted, goal_of, told
 from rewrite_service.known_rewrite import may_be_served
-from rewrite_service.sureness import by_label
+from rewrite_service.sureness import Sureness, by_label
 
 SOUND_CACHE_BYTES = 256 << 20
 
@@ -226,21 +226,22 @@ class Replay:
         before = {u: [t for t in turns if t.request.timestamp_ms < start] for u, turns in self.people.items()}
         knowledge = learn_knowledge(before, self.meaning, self.min_people, self.without, self.marks)
         for user, turns in self.people.items():
+            past: PersonalHistory | None = None
             for i, turn in enumerate(turns):
                 if start <= turn.request.timestamp_ms < stop:
                     progress(1)
-                    yield from self._shown(number, knowledge, user, turns, i)
+                    goal = goal_of(turns, self.evidence[user], i, knowledge.completer, self.meant[user])
+                    goal, sure = by_label(goal, self._label(user, turns, i, knowledge))
+                    if goal is not None:
+                        past = knowledge.personal_history(turns[:i], past)
+                        yield from self._shown(number, knowledge, user, i, past, goal, sure)
 
     def _shown(
-        self, block: int, knowledge: Knowledge, user: str, turns: Sequence[Interaction], i: int
+        self, block: int, knowledge: Knowledge, user: str, i: int, past: PersonalHistory, goal: Goal, sure: Sureness
     ) -> Iterator[Example]:
-        """One request, as it was and with less known."""
-        turn, evidence = turns[i], self.evidence[user]
-        goal = goal_of(turns, evidence, i, knowledge.completer, self.meant[user])
-        goal, sure = by_label(goal, self._label(user, turns, i, knowledge))
-        if goal is None:
-            return
-        own = knowledge.personal_layer(turns[:i])
+        """One request, as it was and with less known. `past`: of the turns before it."""
+        turns, evidence = self.people[user], self.evidence[user]
+        turn, own = turns[i], past.layer
         shown: list[tuple[PersonalLayer | None, bool, float]] = [(own, True, 1.0)]
         chance = _chance(turn.request.interaction_id)
         if self.mask and chance < _PERSONAL_OFF:
@@ -249,7 +250,7 @@ class Replay:
             shown.append((own, False, MASKED_WEIGHT))
         unreached = _unreached(turns[:i], goal) if self.mask else None
         if unreached is not None:
-            shown.append((knowledge.personal_layer(unreached), True, MASKED_WEIGHT))
+            shown.append((knowledge.personal_history(unreached, past).layer, True, MASKED_WEIGHT))
         for nth, (personal, use_shared, weight) in enumerate(shown):
             made = assemble(turn.request, turns[max(0, i - 8) : i], personal, knowledge, use_shared=use_shared)
             if made is not None:

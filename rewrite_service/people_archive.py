@@ -94,11 +94,15 @@ class PeopleArchive:
         """The turns of each user, one user at a time."""
         yield from map(self._turns_at, range(len(self)))
 
+    def texts_of(self, user_id: str) -> int:
+        """About how many different texts the user's turns hold; nothing is read for it but two numbers."""
+        at = self._place_of(user_id)
+        return 0 if at is None else int(self._row_ends[at + 1] - self._row_ends[at])
+
     def user(self, user_id: str) -> ArchivedUser:
         """The user's turns and vectors; `NOBODY` for a user who is not in the log."""
-        wanted = np.uint64(key_hash(user_id))
-        at = int(np.searchsorted(self._hashes, wanted))
-        if at == len(self._hashes) or self._hashes[at] != wanted:
+        at = self._place_of(user_id)
+        if at is None:
             return NOBODY
         turns = self._turns_at(at)
         if any(turn.request.user_id != user_id for turn in turns):
@@ -107,6 +111,11 @@ class PeopleArchive:
         # seen in another's figures.
         vectors = self._vectors[self._row_ends[at] : self._row_ends[at + 1]]
         return ArchivedUser(turns, _texts_of(turns), vectors)
+
+    def _place_of(self, user_id: str) -> int | None:
+        wanted = np.uint64(key_hash(user_id))
+        at = int(np.searchsorted(self._hashes, wanted))
+        return None if at == len(self._hashes) or self._hashes[at] != wanted else at
 
     def _turns_at(self, at: int) -> list[Interaction]:
         raw = zlib.decompress(self._turns[self._turn_ends[at] : self._turn_ends[at + 1]].tobytes())

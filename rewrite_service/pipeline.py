@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -42,21 +41,22 @@ from rewrite_service.people import People
 from rewrite_service.stages import StageClock, StageCosts
 from rewrite_service.store.base import Store, TurnFeedback
 from rewrite_service.taught import as_decision, suggestion, taught_rewrites
+from rewrite_service.user_loader import UserLoader
 from rewrite_service.user_state import Look, UserState, UserStates, before, merge_turns
 from rewrite_service.warm_up import warm_up
 
 BOTH_LAYERS = frozenset(Layer)
 FIRST_COSTS_S = {
-    "recall": 0.0002, "load": 0.010, "query": 0.0005, "meaning": 0.002, "retrieve": 0.001, "features": 0.001,
-    "predict": 0.0005,
+    "recall": 0.0002, "load": 0.0001, "refresh": 0.00002, "query": 0.0005, "meaning": 0.002, "retrieve": 0.001,
+    "features": 0.001, "predict": 0.0005,
 }  # fmt: skip
-"""What to expect of a stage before it has run, in seconds; a stage that does not fit the deadline is skipped."""
+"""What to expect of a stage before it has run, in seconds (`load` and `refresh`: for each of the user's turns); a stage
+that does not fit the deadline is skipped."""
+_RUN_IN_ANY_CASE = ("load", "refresh")
 _TO_RANK = ("retrieve", "features", "predict")
 WARM_UP_TEXTS = 50
 WARM_UP_TEXTS_LATER = 40
 """Of a bundle that takes another's place: what the process itself needs is warm by then."""
-MAX_LOADING = 256
-"""Users waiting to be loaded in the background."""
 MAX_TAKEN_OVER = 500
 """Users that a new bundle's pipeline knows before it serves."""
 
@@ -84,7 +84,7 @@ class Pipeline:
         `experience_every_s`: seconds between looks at what came of rewrites for everybody; 0: only when
         `experience.refresh` is called."""
         self._bundle, self._store, self._policy = bundle, store, policy or bundle.policy
-        self._costs = StageCosts(FIRST_COSTS_S)
+        self._costs = StageCosts(FIRST_COSTS_S, _RUN_IN_ANY_CASE)
         self._decisions = DecisionCache(decision_cache_bytes) if decision_cache_bytes else None
         self._span_ms = decision_cache_span_ms
         self._users = UserStates(bundle.people, store, bundle.knowledge, user_cache_bytes)
@@ -95,8 +95,7 @@ class Pipeline:
         if self._decisions is not None:
             by_user.append(self._decisions)
         self.people = People(bundle, store, self._users, self.experience, by_user)
-        self._loading: set[str] = set()
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-user")
+        self._loader = UserLoader(self._users, self._costs)
         self._rules = rules
 
     @property
@@ -176,7 +175,7 @@ class Pipeline:
         if self._decisions is None or not StageClock(deadline, self._costs).fits("recall", "recall"):
             return None, None
         began = time.perf_counter_ns()
-        look = self._look(request.user_id)
+        look = self._loader.look(request.user_id)
         if (user := look.state or look.stored) is None:
             return None, look
         return self._given_again(request, user.revision, layers, began), look
@@ -219,6 +218,7 @@ class Pipeline:
         if feedback:
             self._store.amend(feedback)
         self.experience.heard_of(turns, feedback)
+        self._loader.heard_of([*(turn.request.user_id for turn in turns), *(late.user_id for late in feedback)])
         return new
 
     def warm(self, most: int = WARM_UP_TEXTS, pause: Callable[[], None] = lambda: None) -> None:
@@ -236,7 +236,7 @@ class Pipeline:
     def take_over(self, before: Pipeline, pause: Callable[[], None]) -> None:
         """Goes on with what `before` knows: what each stage costs, and the users it met last, who are loaded here too
         before they ask. One who cannot be loaded now is left to the next request. `pause`: called between users."""
-        self._costs = before._costs
+        self._costs = self._loader.costs = before._costs
         self.experience.take_over(before.experience)
         for user_id in before._users.at_hand(MAX_TAKEN_OVER):
             with suppress(StoreError):  # no cost is learned of it: it shares the processor with requests
@@ -246,11 +246,11 @@ class Pipeline:
     def retire(self) -> None:
         """Ends what is this pipeline's own, once another has taken its place; the store is that one's from now on."""
         self.experience.close(wait=False)
-        self._loader.shutdown(wait=False, cancel_futures=True)
+        self._loader.close(wait=False)
 
     def close(self) -> None:
         self.experience.close()
-        self._loader.shutdown(wait=True, cancel_futures=True)
+        self._loader.close(wait=True)
         self._store.close()
 
     def _decide(
@@ -268,7 +268,7 @@ class Pipeline:
         if not clock.fits("rank", "query"):  # which may be all that is needed
             return self._pass(Reason.OUT_OF_TIME, clock), None
         with clock.stage("personal"):
-            state = self._state(request.user_id, clock, look)
+            state = self._loader.state(request.user_id, clock, look, "query", *_TO_RANK)
         latest = state.recent if state else ()
         recent = before(merge_turns(latest, earlier) if earlier else latest, request)
 
@@ -329,64 +329,6 @@ class Pipeline:
         assert choice.verdict.best is not None
         decision = answer(x, choice, self._policy, clock, explained, self.bundle_version)
         return said(decision), x.candidates[choice.verdict.best]
-
-    def _state(self, user_id: str, clock: StageClock, look: Look | None) -> UserState | None:
-        """The user's state; None where it cannot be had in time, or the store fails. A load that would not fit the
-        deadline goes on in the background, for the next request."""
-        if look is not None:
-            clock.stage_us["personal"] = look.us
-        else:
-            if not clock.fits("personal", "recall", "query"):
-                self._load_later(user_id)
-                return None
-            look = self._look(user_id)
-        if look.state is not None:
-            return look.state
-        if look.stored is None:
-            clock.skipped.append("personal")
-            return None
-        if not clock.fits("personal", "load", "query", *_TO_RANK):
-            self._load_later(user_id)
-            return None
-        try:
-            with self._costs.timed("load"):
-                return self._users.load(user_id, look.stored)
-        except StoreError as error:
-            clock.skipped.append("personal")
-            STORE_ERRORS.inc("read")
-            _log.error("store failed", error=type(error).__name__)
-        return None
-
-    def _look(self, user_id: str) -> Look:
-        began = time.perf_counter_ns()
-        try:
-            with self._costs.timed("recall"):
-                look = self._users.look(user_id)
-        except StoreError as error:
-            STORE_ERRORS.inc("read")
-            _log.error("store failed", error=type(error).__name__)
-            look = Look()
-        return replace(look, us=(time.perf_counter_ns() - began) // 1000)
-
-    def _load_later(self, user_id: str) -> None:
-        """Once a user, and only so many waiting: whoever is left out is loaded by a later request."""
-        if user_id not in self._loading and len(self._loading) < MAX_LOADING:
-            self._loading.add(user_id)
-            with suppress(RuntimeError):  # retired: this request ends here, and the next one is another pipeline's
-                self._loader.submit(self._load_quietly, user_id)
-
-    def _load_quietly(self, user_id: str) -> None:
-        try:
-            look = self._users.look(user_id)
-            if look.state is None:
-                with self._costs.timed("load"):
-                    self._users.load(user_id, look.stored)
-        except Exception as error:
-            if isinstance(error, StoreError):
-                STORE_ERRORS.inc("read")
-            _log.error("loading a user failed", error=type(error).__name__)
-        finally:
-            self._loading.discard(user_id)
 
     def _pass(self, reason: Reason, clock: StageClock, win: float = 0.0) -> Decision:
         skipped = tuple(clock.skipped)

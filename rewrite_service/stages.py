@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 WINDOW = 9
@@ -20,11 +20,12 @@ class StageCosts:
 
     The median, not a high quantile: a request that then is late is answered in time all the same (`Worker`), while one
     that is not tried for fear of the worst case has no answer for certain. `first`: what to expect of a stage that has
-    not run yet.
+    not run yet. `in_any_case`: stages that are run, beside requests, where they do not fit one: of these the last runs
+    count however long ago they were.
     """
 
-    def __init__(self, first: Mapping[str, float]) -> None:
-        self._first = dict(first)
+    def __init__(self, first: Mapping[str, float], in_any_case: Collection[str] = ()) -> None:
+        self._first, self._in_any_case = dict(first), frozenset(in_any_case)
         self._runs: dict[str, deque[float]] = {name: deque(maxlen=WINDOW) for name in first}
         self._expected: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
@@ -37,7 +38,7 @@ class StageCosts:
         now = time.monotonic() if now is None else now
         with self._lock:
             known = self._expected.get(stage)
-            if known is not None and now - known[1] > _FORGET_S:
+            if known is not None and now - known[1] > _FORGET_S and stage not in self._in_any_case:
                 runs.clear()
             runs.append(seconds)
             self._expected[stage] = sorted(runs)[len(runs) // 2], now
@@ -57,6 +58,8 @@ class StageCosts:
         if known is None:
             return self._first[stage]
         usual, at = known
+        if stage in self._in_any_case:
+            return usual
         silent = (time.monotonic() if now is None else now) - at
         return usual if silent <= _FORGET_S else usual * 0.5 ** (silent / _FORGET_S - 1)
 
@@ -82,12 +85,15 @@ class StageClock:
             if self._costs is not None and cost is not None:
                 self._costs.observe(cost or name, taken / 1e9)
 
-    def fits(self, name: str, *stages: str) -> bool:
-        """Whether `stages` end in time, by what they cost lately; where not, `name` is noted as skipped."""
+    def fits(self, name: str, *stages: str, besides_s: float = 0.0) -> bool:
+        """Whether `stages` end in time, by what they cost lately, and something else of `besides_s` seconds; where not,
+        `name` is noted as skipped."""
         if self.deadline is None:
             return True
         now = time.monotonic()
-        needed = sum(self._costs.expected(stage, now) for stage in stages) if self._costs is not None else 0.0
+        needed = besides_s
+        if self._costs is not None:
+            needed += sum(self._costs.expected(stage, now) for stage in stages)
         if now + needed <= self.deadline:
             return True
         self.skipped.append(name)

@@ -15,19 +15,43 @@ from mining.served import came_of
 from retriever.interaction import Interaction, Request
 from retriever.personal_layer import PersonalLayer
 from retriever.preferences import NOTHING_TAUGHT, Preferences
-from rewrite_service.assemble import Knowledge
+from rewrite_service.assemble import Knowledge, PersonalHistory
 from rewrite_service.experience import Own, own_experience
 from rewrite_service.people_archive import ArchivedUser, PeopleArchive
 from rewrite_service.store.base import Store, UserRecord
-from rewrite_service.store.codec import StoredUser
+from rewrite_service.store.codec import StoredTurn, StoredUser
 
 RECENT_TURNS = 8
 """Turns kept at hand for the situation of the next request."""
-_BYTES_A_TURN = 2000
+_TURNS_A_LOAD = 20
+"""As many turns take as long as what is the same however few there are."""
+_BYTES_A_TURN = 3000
+"""With its judgement, and its part in the tables."""
 _BYTES_A_PREFERENCE = 1200
 _BYTES_A_PAIR = 300
 _BYTES_A_USER = 3000
 """Of a user of whom nothing is known: anybody can ask as many such users as they like."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """What a state was made of. Most of it is still so after the user's next turn, and is then taken over: reading and
+    judging all that somebody ever said takes a hundred times as long as what one turn changes.
+
+    `archived`: the bundle's turns, as far as they are not forgotten. `stored`: the store's, by their bytes there.
+    `asked`: by interaction id, turns that were served a rewrite, with the text that was asked.
+    """
+
+    forgotten_ms: int | None
+    archived: Sequence[Interaction]
+    stored: Mapping[bytes, StoredTurn]
+    asked: Mapping[str, _Asked]
+    history: PersonalHistory
+
+    @property
+    def nbytes(self) -> int:
+        rows = sum(map(len, self.stored))
+        return rows + _BYTES_A_TURN * (len(self.archived) + len(self.stored) + len(self.asked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +60,24 @@ class UserState:
 
     revision: int
     recent: tuple[Interaction, ...]
-    layer: PersonalLayer
+    sources: _Sources
     preferences: Preferences = NOTHING_TAUGHT
     experience: Own = field(default_factory=dict)
+    nbytes: int = field(init=False)
 
-    @property
-    def nbytes(self) -> int:
-        return (
+    def __post_init__(self) -> None:
+        size = (
             _BYTES_A_USER
             + self.layer.nbytes
-            + _BYTES_A_TURN * len(self.recent)
+            + self.sources.nbytes
             + _BYTES_A_PREFERENCE * len(self.preferences)
             + _BYTES_A_PAIR * len(self.experience)
         )
+        object.__setattr__(self, "nbytes", size)
+
+    @property
+    def layer(self) -> PersonalLayer:
+        return self.sources.history.layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +97,24 @@ def merge_turns(archived: Sequence[Interaction], stored: Sequence[Interaction]) 
     return sorted(by_id.values(), key=lambda t: (t.request.timestamp_ms, t.request.interaction_id))
 
 
-def as_asked(turns: Sequence[Interaction], rewrites: Mapping[str, str]) -> Sequence[Interaction]:
-    """The turns with the text that the assistant was asked: the rewrite where one was served. What came of such a turn
-    is evidence on the rewrite, not on the words that were heard."""
-    if not rewrites:
-        return turns
-    out = []
-    for turn in turns:
-        text = rewrites.get(turn.request.interaction_id)
-        out.append(turn if text is None else replace(turn, request=replace(turn.request, query=text)))
+_Asked = tuple[Interaction, Interaction]
+"""A turn as it was heard, and with the text that the assistant was asked instead."""
+_NOTHING_ASKED: Mapping[str, _Asked] = {}
+
+
+def as_asked(
+    turns: Sequence[Interaction], rewrites: Mapping[str, str], before: Mapping[str, _Asked] = _NOTHING_ASKED
+) -> dict[str, _Asked]:
+    """Of the turns that were served a rewrite, by interaction id: what came of such a turn is evidence on the rewrite,
+    not on the words that were heard. `before`: what this was; the same turns are the same objects again."""
+    out: dict[str, _Asked] = {}
+    for turn in turns if rewrites else ():
+        name = turn.request.interaction_id
+        if (text := rewrites.get(name)) is not None:
+            known = before.get(name)
+            if known is None or known[0] is not turn or known[1].request.query != text:
+                known = turn, replace(turn, request=replace(turn.request, query=text))
+            out[name] = known
     return out
 
 
@@ -124,17 +162,17 @@ class UserStates:
             state = self._states.get(user_id)
         return state is not None and state.revision == revision
 
-    def look(self, user_id: str) -> Look:
-        """What is at hand of the user if it is current, else what the store holds: one question to the store. Raises
-        StoreError."""
+    def look(self, user_id: str, counted: bool = True) -> Look:
+        """What is at hand of the user if it is current, else what the store holds: one question to the store.
+        `counted`: whether it counts among the hits and misses. Raises StoreError."""
         with self._lock:
             state = self._states.get(user_id)
         stored = self._store.fetch(user_id, None if state is None else state.revision)
         with self._lock:
             if stored is not None:
-                self.misses += 1
+                self.misses += counted
                 return Look(stored=stored)
-            self.hits += 1
+            self.hits += counted
             if user_id in self._states:
                 self._states.move_to_end(user_id)
             return Look(state)
@@ -143,25 +181,43 @@ class UserStates:
         """The user's state if it is at hand and current."""
         return self.look(user_id).state
 
+    def __contains__(self, user_id: str) -> bool:
+        """Whether the user is at hand, current or not."""
+        return user_id in self._states
+
+    def effort(self, user_id: str, stored: StoredUser) -> tuple[str, int]:
+        """What loading the user will be, told without doing any of it: `refresh` where most can be taken over, else
+        `load`; and for how many turns, about, with so many for what every load costs."""
+        with self._lock:
+            known = self._states.get(user_id)
+        if known is not None and known.sources.forgotten_ms == stored.forgotten_ms:
+            return "refresh", _TURNS_A_LOAD + len(known.sources.archived) + len(stored.turns)
+        return "load", _TURNS_A_LOAD + self._archive.texts_of(user_id) + len(stored.turns)
+
     def load(self, user_id: str, fetched: StoredUser | None = None) -> UserState:
         """The user's state, made anew from bundle and store: ask `cached` or `look` first. `fetched`: what `look` found
         in the store, None to ask it."""
-        stored = self._store.user(user_id) if fetched is None else fetched.record()
-        archived = self._archive.user(user_id)
-        if stored.forgotten_ms is not None:
-            archived = archived.after(stored.forgotten_ms)
-        turns = merge_turns(archived.turns, as_asked(stored.turns, stored.rewrites))
-        if len(archived.texts):
-            self._knowledge.meaning.put(archived.texts, archived.vectors)
+        held = self._store.fetch(user_id) if fetched is None else fetched
+        assert held is not None, "without a revision to compare with, a store says what it has"
+        with self._lock:
+            known = self._states.get(user_id)
+        sources = None if known is None or known.sources.forgotten_ms != held.forgotten_ms else known.sources
+        decoded = held.decoded(sources.stored) if sources else held.decoded()
+        stored = held.record(decoded)
+        archived = sources.archived if sources else self._archived(user_id, stored)
+        asked = as_asked(stored.turns, stored.rewrites, sources.asked if sources else _NOTHING_ASKED)
+        served = [asked[t.request.interaction_id][1] if t.request.interaction_id in asked else t for t in stored.turns]
+        turns = merge_turns(archived, served)
         experience: Own = {}
         if stored.rewrites:
-            heard = merge_turns(archived.turns, stored.turns)
+            heard = merge_turns(archived, stored.turns)
             found = came_of(heard, stored.rewrites, reactions=self._knowledge.reactions)
             experience = own_experience(found, heard[-1].request.timestamp_ms)
+        history = self._knowledge.personal_history(turns, sources.history if sources else None)
         state = UserState(
             stored.revision,
             tuple(turns[-RECENT_TURNS:]),
-            self._knowledge.personal_layer(turns),
+            _Sources(stored.forgotten_ms, archived, decoded, asked, history),
             Preferences(stored.preferences) if stored.preferences else NOTHING_TAUGHT,
             experience,
         )
@@ -173,6 +229,15 @@ class UserStates:
                 _, dropped = self._states.popitem(last=False)
                 self._bytes -= dropped.nbytes
         return state
+
+    def _archived(self, user_id: str, stored: UserRecord) -> Sequence[Interaction]:
+        """The bundle's turns of the user that count; their vectors, which it holds too, need not be made."""
+        archived = self._archive.user(user_id)
+        if stored.forgotten_ms is not None:
+            archived = archived.after(stored.forgotten_ms)
+        if len(archived.texts):
+            self._knowledge.meaning.put(archived.texts, archived.vectors)
+        return archived.turns
 
     def users(self) -> set[str]:
         """Who is at hand."""

@@ -7,7 +7,7 @@ bytes and the time. A new field goes to the end under a new format byte; old for
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
 from typing import Any, TypeVar
 
@@ -48,6 +48,9 @@ class StoredTurn:
         )
 
 
+_NOTHING_KNOWN: Mapping[bytes, StoredTurn] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class StoredUser:
     """What a store holds of a user, as it is kept; see `UserRecord` for the meaning. `turns`: in any order.
@@ -59,9 +62,14 @@ class StoredUser:
     forgotten_ms: int | None
     max_turns: int
 
-    def record(self) -> UserRecord:
-        """Decoded: some 10 microseconds a turn. Raises `StoreError` where it cannot be read."""
-        turns = [decode(row) for row in self.turns]
+    def decoded(self, known: Mapping[bytes, StoredTurn] = _NOTHING_KNOWN) -> dict[bytes, StoredTurn]:
+        """The turns by their bytes: some 10 microseconds for each that is not among the `known`. Raises `StoreError`
+        where one cannot be read."""
+        return {row: known.get(row) or decode(row) for row in self.turns}
+
+    def record(self, decoded: Mapping[bytes, StoredTurn] | None = None) -> UserRecord:
+        """`decoded`: the turns, where they are at hand. Raises `StoreError` where something cannot be read."""
+        turns = list((self.decoded() if decoded is None else decoded).values())
         if len(turns) > self.max_turns:  # the limit was lowered, and nothing written since
             newest_ms = max(turn.interaction.request.timestamp_ms for turn in turns)
             turns = sorted(turns, key=lambda turn: rank(turn.interaction, newest_ms))[-self.max_turns:]

@@ -11,7 +11,7 @@ from mining.defects import assess
 from mining.frames import mine_frames, split
 from retriever import composition
 from retriever.composition import Composition, Heard
-from retriever.fragments import Fragment, Fragments, by_gaps, named_slots, spoken
+from retriever.fragments import Fragment, Fragments, by_gaps, named_slots, of_person, spoken
 from retriever.frames import Frame, FrameTable, foretold
 from retriever.hearing import Hearing, prior_shares
 from retriever.interaction import Interpretation
@@ -59,9 +59,18 @@ def test_a_name_heard_wrong_is_found_in_another_frame(fragments: Fragments) -> N
 def test_only_names_of_several_people_are_shared(fragments: Fragments) -> None:
     assert "brazil" not in [f.text for f in fragments.shared]
     assert all("brazil" not in c.text for c in compose(fragments, "show me bra zil"))
-    own = fragments.of_person([("watch the movie brazil", Interpretation("Video", (("video", "brazil"),)))])
+    own = of_person(fragments.names_in("watch the movie brazil", Interpretation("Video", (("video", "brazil"),))))
     made = compose(fragments, "show me bra zil", own)
     assert (made[0].text, made[0].own) == ("show me brazil", True)
+
+
+def test_a_name_that_several_requests_hold_is_one_with_the_readings_of_all(fragments: Fragments) -> None:
+    seen = [Interpretation("Video", (("screen", where), ("video", "up"))) for where in ("den", "den", "hall")]
+    named = [name for reading in seen for name in fragments.names_in("show me up", reading)]
+    (own,) = of_person(named)
+    assert (own.text, own.readings, own.people) == ("up", tuple(dict.fromkeys(seen)), 1)
+    (elsewhere,) = of_person(fragments.names_in("up please", seen[0]))
+    assert elsewhere.readings == (), "what is said around it is no frame"
 
 
 def test_nothing_is_composed_outside_a_frame(fragments: Fragments) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 
 from mining.completions import MAX_TRIED_A_PATTERN, Key, drafted, mine_completions
 from mining.defects import assess
-from mining.tables import MOST_PER_PERSON, collect_shared, personal_tables, without_cycles
+from mining.tables import MOST_PER_PERSON, collect_shared, personal_record, without_cycles
 from retriever.completion import Completer, Rule
 from retriever.evidence import Repair
 from retriever.interaction import Context, Interpretation
@@ -21,7 +21,7 @@ def test_counts_successes_recency_and_readings() -> None:
         turn("play ago", 2 * DAY_S),
         turn("play go", 2 * DAY_S + 20, "Song", slots={"title": "go"}),
     ]
-    tables, _ = personal_tables(turns)
+    tables = personal_record(turns).tables
     go = tables.texts["play go"]
     assert (go.attempts, go.people, go.last_success_ms) == (3, 1, turns[3].request.timestamp_ms)
     assert 2.5 < go.successes < 3

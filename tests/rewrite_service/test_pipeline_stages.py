@@ -151,4 +151,4 @@ def test_the_store_is_asked_once_and_its_time_is_told(made: Made, requests: list
     decisions = [pipeline.rewrite(request) for _ in range(2)]
     assert made.asked == len(decisions)
     assert decisions[0].stage_us["personal"] >= 200_000 and decisions[1].stage_us["remembered"] >= 200_000
-    pipeline._loader.shutdown()
+    pipeline._loader.close(wait=True)
