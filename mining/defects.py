@@ -116,11 +116,13 @@ class _Session:
         by = start - self.start
         if not by:
             return self
-        return replace(self, start=start, first=_moved(self.first, by), evidence=_moved(self.evidence, by))
+        return _Session(start, self.turns, _moved(self.first, by), self.expected, _moved(self.evidence, by))
 
 
-def _moved(evidence: Sequence[TurnEvidence], by: int) -> list[TurnEvidence]:
-    return [e if e.goal is None else replace(e, goal=e.goal + by) for e in evidence]
+def _moved(evidence: Sequence[TurnEvidence], by: int) -> Sequence[TurnEvidence]:
+    if all([e.goal is None for e in evidence]):
+        return evidence
+    return [e if e.goal is None else TurnEvidence(e.signals, e.defect, e.goal + by) for e in evidence]
 
 
 @dataclass(frozen=True, slots=True)

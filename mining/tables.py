@@ -13,7 +13,7 @@ from itertools import chain
 from operator import is_
 from typing import TypeVar
 
-from mining.defects import Judged, TurnEvidence, judge
+from mining.defects import FAILED, Judged, TurnEvidence, judge
 from mining.reactions import PUBLISHED, Reactions
 from retriever.evidence import Repair, TextEvidence
 from retriever.interaction import Interaction, Outcome
@@ -53,10 +53,11 @@ class Tables:
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """One person's turns that said one text, and what they make of it. `values`: of the slots of each that served."""
+    """One person's turns that said one text, and what they make of it. `defects`: of each, the probability that it
+    failed; `values`: of the slots of each that served."""
 
     turns: Sequence[Interaction]
-    evidence: Sequence[TurnEvidence]
+    defects: Sequence[float]
     row: TextEvidence
     values: Sequence[str]
 
@@ -73,17 +74,18 @@ def _tables(
     before: Mapping[str, _Said],
 ) -> tuple[Tables, dict[str, _Said]]:
     """As `collect`, with what each text came to. `texts`: of the turns, in normal form. `before`: what each text came
-    to the last time; where its turns and their evidence are still the same objects, it is taken over."""
+    to the last time; where its turns are still the same objects, and failed as surely, it is taken over."""
     places: dict[str, list[int]] = {}
     for i, text in enumerate(texts):
         if text:
             places.setdefault(text, []).append(i)
     said = {}
     for text, at in places.items():
-        theirs, found = [turns[i] for i in at], [evidence[i] for i in at]
+        theirs, defects = [turns[i] for i in at], [evidence[i].defect for i in at]
         known = before.get(text)
-        same = known is not None and _same(known.turns, theirs) and _same(known.evidence, found)
-        said[text] = known if known is not None and same else _said(text, theirs, found)
+        if known is None or known.defects != defects or not all(map(is_, known.turns, theirs)):
+            known = _said(text, theirs, defects)
+        said[text] = known
     repairs: Counter[tuple[str, str]] = Counter()
     for text, e in zip(texts, evidence, strict=True):
         if e.goal is not None and text and texts[e.goal] not in ("", text):
@@ -96,20 +98,16 @@ def _tables(
     return tables, said
 
 
-def _same(these: Sequence[object], those: Sequence[object]) -> bool:
-    return len(these) == len(those) and all(map(is_, these, those))
-
-
-def _said(text: str, turns: Sequence[Interaction], evidence: Sequence[TurnEvidence]) -> _Said:
+def _said(text: str, turns: Sequence[Interaction], defects: Sequence[float]) -> _Said:
     row, values = TextEvidence(text), []
-    for turn, e in zip(turns, evidence, strict=True):
+    for turn, defect in zip(turns, defects, strict=True):
         row.attempts += 1
-        row.successes += 1 - e.defect
+        row.successes += 1 - defect
         screen = turn.request.context.has_screen
         if turn.interpretation is not None and turn.outcome is Outcome.OK:
             row.understood[screen][turn.interpretation] += 1
             row.understood_by[turn.interpretation] = 1
-        if e.failed or turn.interpretation is None:
+        if defect >= FAILED or turn.interpretation is None:
             continue
         row.people = 1
         stamp = turn.request.timestamp_ms
@@ -117,7 +115,7 @@ def _said(text: str, turns: Sequence[Interaction], evidence: Sequence[TurnEviden
         row.success_ms.append(stamp)
         row.readings[screen][turn.interpretation] += 1
         values += [normalise(value) for _, value in turn.interpretation.slots]
-    return _Said(turns, evidence, row, values)
+    return _Said(turns, defects, row, values)
 
 
 _STEPS = float(1 << 20)

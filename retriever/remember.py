@@ -40,8 +40,12 @@ def remember(most: int = MOST_ENTRIES, size: Callable[..., int] = len) -> Callab
         def remembering(*key: Any) -> R:
             return cached(*key) if size(*key) <= LONGEST else plain(*key)
 
+        def remembering_one(text: Any) -> R:  # most are of one text, hundreds of times a request
+            return cached(text) if len(text) <= LONGEST else plain(text)
+
         plain: Callable[..., R] = function
-        return update_wrapper(remembering, function)  # type: ignore[return-value]  # positional arguments alone
+        made = remembering_one if size is len else remembering
+        return update_wrapper(made, function)
 
     return decorate
 
