@@ -164,6 +164,9 @@ bench-start: $(MANIFEST) ## What a server does until it serves
 bench-slow-parts: $(MANIFEST) ## Whether the deadline is kept with a slow store and a slow encoder
 	$(BIN)/python -m benchmarks.serving.slow_parts $(BUNDLE) $(LOG)
 
+bench-conversations: $(MANIFEST) ## Ask, record, ask again: users with 20 to 2,000 turns behind them
+	$(BIN)/python -m benchmarks.serving.conversations $(BUNDLE) $(LOG)
+
 bench-overload: $(MANIFEST) ## Three times what one core bears: what is shed, how late the rest is, how soon it is over
 	$(BIN)/python -m benchmarks.chaos.overload $(BUNDLE) $(LOG)
 
@@ -191,7 +194,7 @@ bench-index-kinds: $(MANIFEST) ## What the global index could be built of
 bench-speed: $(MANIFEST) $(BENCH_READY) ## Every figure of speed in one run (WITHOUT=growth,engines or TEXTS=, USERS= for less)
 	$(BIN)/python -m benchmarks.serving.speed $(BUNDLE) $(LOG) --without "$(WITHOUT)" --texts $(TEXTS) --users $(USERS)
 
-bench-serving: bench-speed bench-capacity bench-start bench-metrics bench-overload bench-replacement ## All tables of docs/performance.md
+bench-serving: bench-speed bench-capacity bench-start bench-metrics bench-conversations bench-overload bench-replacement ## All tables of docs/performance.md
 
 bench-chaos: $(TEST_READY) $(MANIFEST) ## All that is done to the service on purpose, to benchmarks/results/chaos.json (15 minutes)
 	$(BIN)/python -m benchmarks.chaos.all $(BUNDLE) $(LOG)

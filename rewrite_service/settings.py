@@ -158,7 +158,7 @@ class Settings(BaseSettings):
     """Memory for the vectors of texts met lately, in bytes; 0 keeps none."""
 
     user_cache_bytes: int = Field(256 * MIB, ge=0)
-    """Memory for the rows of users met lately, in bytes; 0 keeps none."""
+    """Memory for what is known of users met lately, in bytes, about 7 KB for each of their turns; 0 keeps none."""
 
     decision_cache_bytes: int = Field(32 * MIB, ge=0)
     """Memory for decisions of the last moments, given again to a request that comes again; 0 keeps none."""
