@@ -47,7 +47,7 @@ from rewrite_service.warm_up import warm_up
 
 BOTH_LAYERS = frozenset(Layer)
 FIRST_COSTS_S = {
-    "recall": 0.0002, "load": 0.0001, "refresh": 0.00002, "query": 0.0005, "meaning": 0.002, "retrieve": 0.001,
+    "recall": 0.0002, "load": 0.0002, "refresh": 0.00002, "query": 0.0005, "meaning": 0.002, "retrieve": 0.001,
     "features": 0.001, "predict": 0.0005,
 }  # fmt: skip
 """What to expect of a stage before it has run, in seconds (`load` and `refresh`: for each of the user's turns); a stage

@@ -23,8 +23,8 @@ from rewrite_service.store.codec import StoredTurn, StoredUser
 
 RECENT_TURNS = 8
 """Turns kept at hand for the situation of the next request."""
-_TURNS_A_LOAD = 20
-"""As many turns take as long as what is the same however few there are."""
+_LOAD_TURNS, _REFRESH_TURNS = 2, 45
+"""As many turns take as long as what is the same however few there are: from nothing, and where most is taken over."""
 _BYTES_A_TURN = 3000
 """With its judgement, and its part in the tables."""
 _BYTES_A_PREFERENCE = 1200
@@ -191,8 +191,8 @@ class UserStates:
         with self._lock:
             known = self._states.get(user_id)
         if known is not None and known.sources.forgotten_ms == stored.forgotten_ms:
-            return "refresh", _TURNS_A_LOAD + len(known.sources.archived) + len(stored.turns)
-        return "load", _TURNS_A_LOAD + self._archive.texts_of(user_id) + len(stored.turns)
+            return "refresh", _REFRESH_TURNS + len(known.sources.archived) + len(stored.turns)
+        return "load", _LOAD_TURNS + self._archive.texts_of(user_id) + len(stored.turns)
 
     def load(self, user_id: str, fetched: StoredUser | None = None) -> UserState:
         """The user's state, made anew from bundle and store: ask `cached` or `look` first. `fetched`: what `look` found

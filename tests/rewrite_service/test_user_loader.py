@@ -136,6 +136,24 @@ def test_who_has_said_too_much_to_be_read_in_time_is_there_for_the_next_request(
     assert "personal" not in pipeline.rewrite(asking("ann", 10_001), time.monotonic() + 5).skipped
 
 
+def test_what_a_load_costs_is_reckoned_by_the_turn(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    users, costs = pipeline._users, pipeline._loader.costs
+    pipeline.record(said("ann", 798))
+    stored = users.look("ann").stored
+    nobody, archived = users.look("nobody").stored, users.look("cleo").stored
+    assert stored is not None and nobody is not None and archived is not None
+    assert users.effort("ann", stored) == ("load", 800) and users.effort("nobody", nobody) == ("load", 2)
+    stage, turns = users.effort("cleo", archived)
+    assert (stage, turns) == ("load", 2 + len(pipeline._bundle.people.user("cleo").texts)) and turns > 10
+    monkeypatch.setattr(users, "load", lambda *told: time.sleep(0.4))
+    for _ in range(9):
+        pipeline._loader._load("ann", stored)
+    assert 0.4 <= 800 * costs.expected("load") < 4.0
+    monkeypatch.undo()
+    users.load("ann")
+    assert users.effort("ann", stored)[0] == "refresh"
+
+
 def test_what_a_load_costs_is_not_forgotten_in_a_quiet_hour(pipeline: Pipeline) -> None:
     costs, hour = pipeline._loader.costs, time.monotonic() + 3600
     for stage in ("load", "refresh", "query"):
