@@ -22,6 +22,7 @@ MAX_LOADING = 256
 SETTLE_S = 0.05
 """A user's turns that are recorded within so long of each other are taken in together."""
 MAX_REST_S = 0.25
+"""The longest rest after a user."""
 
 _log = structlog.get_logger()
 
