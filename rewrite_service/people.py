@@ -35,7 +35,7 @@ class People:
         """Takes a lesson down; durable on return, and it counts from the user's next request. Raises InvalidRequest
         where it is not understood, LimitReached."""
         found = self._users.look(lesson.user_id)
-        state = found.state or self._users.load(lesson.user_id, found.stored)
+        state = found.state or self._users.load(lesson.user_id, found.stored, found.drops)
         taught = learn_lesson(lesson, self._knowledge, state.layer.fragments)
         self._store.put_preference(lesson.user_id, taught.preference)
         return taught
@@ -51,7 +51,7 @@ class People:
     def describe(self, user_id: str) -> UserDescription:
         """What is remembered of the user, for people to read."""
         found = self._users.look(user_id)
-        state = found.state or self._users.load(user_id, found.stored)
+        state = found.state or self._users.load(user_id, found.stored, found.drops)
         archived, stored = self._archive.user(user_id), self._store.user(user_id)
         return describe(archived, stored, state, self._experience.now, self._knowledge.reactions)
 

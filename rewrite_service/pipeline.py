@@ -91,11 +91,11 @@ class Pipeline:
         self.caches = Caches(bundle.knowledge, store, self._users, self._decisions, decision_cache_span_ms)
         self._hold_out = hold_out
         self.experience = ExperienceFeed(store, bundle.people, bundle.knowledge.reactions, experience_every_s)
-        by_user: list[CacheByUser] = [self._users, self.experience]
+        self._loader = UserLoader(self._users, self._costs)
+        by_user: list[CacheByUser] = [self._loader, self._users, self.experience]
         if self._decisions is not None:
             by_user.append(self._decisions)
         self.people = People(bundle, store, self._users, self.experience, by_user)
-        self._loader = UserLoader(self._users, self._costs)
         self._rules = rules
 
     @property

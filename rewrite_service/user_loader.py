@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import structlog
@@ -70,7 +70,7 @@ class UserLoader:
             self.later(user_id)
             return None
         try:
-            return self._load(user_id, look.stored)
+            return self._load(user_id, look.stored, look.drops, stage, turns)
         except StoreError as error:
             clock.skipped.append("personal")
             STORE_ERRORS.inc("read")
@@ -106,10 +106,21 @@ class UserLoader:
         if wait and self._thread is not None:
             self._thread.join()
 
-    def _load(self, user_id: str, stored: StoredUser) -> UserState:
-        stage, turns = self._users.effort(user_id, stored)
+    def users(self) -> set[str]:
+        """Who waits."""
+        with self._changed:
+            return set(self._due)
+
+    def drop(self, users: Collection[str]) -> None:
+        """Forgets that they wait."""
+        with self._changed:
+            for user_id in users:
+                self._due.pop(user_id, None)
+
+    def _load(self, user_id: str, stored: StoredUser, drops: int, stage: str, turns: int) -> UserState:
+        """`stage`, `turns`: what it will be (`UserStates.effort`)."""
         began = time.perf_counter_ns()
-        state = self._users.load(user_id, stored)
+        state = self._users.load(user_id, stored, drops)
         self.costs.observe(stage, (time.perf_counter_ns() - began) / 1e9 / turns)
         return state
 
@@ -131,9 +142,9 @@ class UserLoader:
         while (user_id := self._next()) is not None:
             began = time.perf_counter()
             try:
-                stored = self._users.look(user_id, counted=False).stored
-                if stored is not None:
-                    self._load(user_id, stored)
+                look = self._users.look(user_id, counted=False)
+                if look.stored is not None:
+                    self._load(user_id, look.stored, look.drops, *self._users.effort(user_id, look.stored))
             except Exception as error:
                 if isinstance(error, StoreError):
                     STORE_ERRORS.inc("read")

@@ -83,10 +83,12 @@ class UserState:
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one look at cache and store found of a user: a state that is current, or else what to make one of. Neither:
-    the store failed, which says nothing about the user. `us`: the microseconds it took."""
+    the store failed, which says nothing about the user. `drops`: how often users had been dropped by then. `us`: the
+    microseconds it took."""
 
     state: UserState | None = None
     stored: StoredUser | None = None
+    drops: int = 0
     us: int = 0
 
 
@@ -142,6 +144,7 @@ class UserStates:
         self._states: OrderedDict[str, UserState] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
+        self._drops = 0
         self.hits = self.misses = 0
 
     @property
@@ -166,12 +169,12 @@ class UserStates:
         """What is at hand of the user if it is current, else what the store holds: one question to the store.
         `counted`: whether it counts among the hits and misses. Raises StoreError."""
         with self._lock:
-            state = self._states.get(user_id)
+            state, drops = self._states.get(user_id), self._drops
         stored = self._store.fetch(user_id, None if state is None else state.revision)
         with self._lock:
             if stored is not None:
                 self.misses += counted
-                return Look(stored=stored)
+                return Look(stored=stored, drops=drops)
             self.hits += counted
             if user_id in self._states:
                 self._states.move_to_end(user_id)
@@ -194,13 +197,17 @@ class UserStates:
             return "refresh", _REFRESH_TURNS + len(known.sources.archived) + len(stored.turns)
         return "load", _LOAD_TURNS + self._archive.texts_of(user_id) + len(stored.turns)
 
-    def load(self, user_id: str, fetched: StoredUser | None = None) -> UserState:
-        """The user's state, made anew from bundle and store: ask `cached` or `look` first. `fetched`: what `look` found
-        in the store, None to ask it."""
-        held = self._store.fetch(user_id) if fetched is None else fetched
-        assert held is not None, "without a revision to compare with, a store says what it has"
+    def load(self, user_id: str, fetched: StoredUser | None = None, drops: int | None = None) -> UserState:
+        """The user's state as of now: ask `cached` or `look` first. It goes on from what is at hand of the user, if
+        anything; the rest is of bundle and store. `fetched`, `drops`: what `look` found, None to ask the store.
+
+        Where somebody has been dropped since, it is not kept: it may be the very user who has been forgotten.
+        """
         with self._lock:
             known = self._states.get(user_id)
+            drops = self._drops if drops is None else drops
+        held = self._store.fetch(user_id) if fetched is None else fetched
+        assert held is not None, "without a revision to compare with, a store says what it has"
         sources = None if known is None or known.sources.forgotten_ms != held.forgotten_ms else known.sources
         decoded = held.decoded(sources.stored) if sources else held.decoded()
         stored = held.record(decoded)
@@ -222,6 +229,8 @@ class UserStates:
             experience,
         )
         with self._lock:
+            if drops != self._drops:
+                return state
             old = self._states.pop(user_id, None)
             self._bytes += state.nbytes - (old.nbytes if old else 0)
             self._states[user_id] = state
@@ -247,6 +256,7 @@ class UserStates:
     def drop(self, users: Collection[str]) -> None:
         """Forgets these users; whoever asks again is loaded anew."""
         with self._lock:
+            self._drops += bool(users)
             for user_id in users:
                 if (state := self._states.pop(user_id, None)) is not None:
                     self._bytes -= state.nbytes

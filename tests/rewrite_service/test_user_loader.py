@@ -17,6 +17,7 @@ from rewrite_service.bundle import Bundle, encoder_of, open_bundle
 from rewrite_service.errors import StoreError
 from rewrite_service.pipeline import Pipeline
 from rewrite_service.store.embedded import EmbeddedStore
+from rewrite_service.user_state import UserStates
 from tests.turns import turn
 
 HOUR_S = 3600
@@ -147,7 +148,7 @@ def test_what_a_load_costs_is_reckoned_by_the_turn(pipeline: Pipeline, monkeypat
     assert (stage, turns) == ("load", 2 + len(pipeline._bundle.people.user("cleo").texts)) and turns > 10
     monkeypatch.setattr(users, "load", lambda *told: time.sleep(0.4))
     for _ in range(9):
-        pipeline._loader._load("ann", stored)
+        pipeline._loader._load("ann", stored, 0, "load", 800)
     assert 0.4 <= 800 * costs.expected("load") < 4.0
     monkeypatch.undo()
     users.load("ann")
@@ -197,13 +198,44 @@ def test_however_many_wait_is_bounded(pipeline: Pipeline, monkeypatch: pytest.Mo
     assert len(pipeline._loader._due) == user_loader.MAX_LOADING
 
 
-def test_a_user_who_is_forgotten_meanwhile_stays_forgotten(pipeline: Pipeline) -> None:
+def test_a_user_who_is_forgotten_while_they_are_loaded_is_not_kept(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the load had read before would stay in memory, and no sweep would look for it any more."""
     pipeline.record(said("ann", 5))
     pipeline.rewrite(asking("ann"))
-    pipeline.record(said("ann", 1, 5))
+    real, begun, go_on, done = UserStates._archived, threading.Event(), threading.Event(), threading.Event()
+    load = pipeline._users.load
+
+    def held_up(*told: object) -> object:
+        state = load(*told)  # type: ignore[arg-type]
+        done.set()
+        return state
+
+    def slow(*told: object) -> object:
+        begun.set()
+        assert go_on.wait(60)
+        return real(*told)  # type: ignore[arg-type]
+
+    pipeline._users.drop(["ann"])  # so that all is read anew
+    monkeypatch.setattr(UserStates, "_archived", slow)
+    monkeypatch.setattr(pipeline._users, "load", held_up)
+    pipeline._loader.later("ann")
+    assert begun.wait(60)
     pipeline.people.forget("ann")
-    time.sleep(3 * user_loader.SETTLE_S)
+    pipeline.people.drop_forgotten()
+    go_on.set()
+    assert done.wait(60)
+    assert "ann" not in pipeline._users
     pipeline.rewrite(asking("ann"))
     state = pipeline._users.cached("ann")
-    assert state is not None and not state.layer.texts and not state.sources.stored
-    assert "song number" not in repr(state)
+    assert state is not None and "song number" not in repr(state)
+
+
+def test_who_is_forgotten_waits_no_more(pipeline: Pipeline) -> None:
+    pipeline.record(said("ann", 2))
+    for user in ("ann", "bob"):
+        pipeline._loader.later(user, 3600.0)
+    assert pipeline._loader.users() == {"ann", "bob"}
+    pipeline.people.forget("ann")
+    assert pipeline._loader.users() == {"bob"}
