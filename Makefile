@@ -102,6 +102,15 @@ bench-label-weights: $(RUN_READY) ## What it is worth that labels weigh the rank
 	$(BIN)/query-rewrite build --log $(HABITBENCH)/log.jsonl.gz --out var/habitbench
 	$(BIN)/python -m benchmarks.quality.label_weights var/habitbench
 
+bench-ablations: $(RUN_READY) ## What each part is worth on HabitBench (an hour), to benchmarks/results/ablations.json
+	$(BIN)/python -m benchmarks.quality.ablations
+
+bench-min-people: $(RUN_READY) ## What the guards of everybody's layer cost on HabitBench (half an hour)
+	$(BIN)/python -m benchmarks.quality.min_people
+
+bench-min-people-coverage: $(RUN_READY) ## The same without training a ranker: how often the right text is found
+	$(BIN)/python -m benchmarks.quality.min_people --coverage
+
 bench-labels: $(TEST_READY) ## Where turns failed and what they should have been, against the truth, to benchmarks/results/labels.json
 	$(BIN)/python -m benchmarks.labels.failure_points
 	$(BIN)/python -m benchmarks.labels.goals
