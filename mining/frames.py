@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from mining.defects import TurnEvidence
-from retriever.fragments import Fragment, named_slots, spoken
+from retriever.fragments import Fragment, Said, named_slots, says_all, spoken
 from retriever.frames import Frame
 from retriever.interaction import Interaction, Interpretation
 from retriever.normalise import normalise
@@ -21,9 +21,11 @@ MIN_SPOKEN = 0.3
 MIN_PEOPLE = 2
 MIN_CLOSED = 0.9
 """Share of a frame's uses whose meaning is all in its words, from which on a new name's meaning can be foretold."""
+MAX_FULLER = 3
+"""Texts that are kept of those that say a name and more."""
 _MAX_FRAME_WORDS = 8
 
-
+T = TypeVar("T")
 Pair = tuple[str, Interpretation]
 """A text in normal form, and what it was understood as."""
 CountPeople = Callable[[Iterable[tuple[Pair, Any]]], Mapping[Any, int]]
@@ -124,7 +126,7 @@ def frames_of(
     users = count_people(places)
     frames = [_frame(place, users[place], others[place], names) for place in sorted(others)]
     frames = [frame for frame in frames if frame.people >= min_people]
-    return frames, _fragments(times, parts, sorted({frame.gaps for frame in frames}), count_people, min_people)
+    return frames, _fragments(times, parts, frames, count_people, min_people)
 
 
 def _frame(place: _Place, people: int, others: Counter[tuple[tuple[str, str], ...]], names: set[str]) -> Frame:
@@ -137,13 +139,15 @@ def _frame(place: _Place, people: int, others: Counter[tuple[tuple[str, str], ..
 def _fragments(
     times: Mapping[Pair, int],
     parts: Mapping[Pair, tuple[str, str, str]],
-    patterns: Sequence[str],
+    frames: Sequence[Frame],
     count_people: CountPeople,
     min_people: int,
 ) -> list[Fragment]:
     """`parts`: of each pair that holds a name (see `split`)."""
     named: list[tuple[Pair, Any]] = []
     read: list[tuple[Pair, Any]] = []
+    more: list[tuple[Pair, Any]] = []
+    patterns = sorted({frame.gaps for frame in frames})
     said: Counter[tuple[str, str]] = Counter()
     slots: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
     for pair, n in times.items():
@@ -158,12 +162,14 @@ def _fragments(
             # What the assistant adds to a name is known only from requests that said no more than this.
             if pair in parts and parts[pair][1] == gaps:
                 read.append((pair, (key, reading)))
+            elif pair in parts and named_slots(gaps) < named_slots(parts[pair][1]):
+                more.append((pair, (key, (parts[pair][1], reading))))
             wanted = named_slots(gaps)
             own = tuple(s for s in reading.slots if s[0] in wanted)
             slots[key] = min(own, slots.get(key, own))
-    read_by: dict[tuple[str, str], dict[Interpretation, int]] = defaultdict(dict)
-    for (key, reading), people in count_people(read).items():
-        read_by[key][reading] = people
+    read_by, more_by = _by_name(count_people(read)), _by_name(count_people(more))
+    closed = sorted((f for f in frames if f.constants is not None), key=lambda f: (f.people, f.before, f.after))
+    usual = {frame.group: frame for frame in closed}
     return [
         Fragment(
             key[1],
@@ -172,9 +178,31 @@ def _fragments(
             readings=_usual(read_by[key], min_people),
             people=people,
             times=float(said[key]),
+            fuller=_fuller(more_by[key], usual, min_people),
         )
         for key, people in sorted(count_people(named).items())
     ]
+
+
+def _by_name(people: Mapping[tuple[tuple[str, str], T], int]) -> dict[tuple[str, str], dict[T, int]]:
+    out: dict[tuple[str, str], dict[T, int]] = defaultdict(dict)
+    for (name, what), n in people.items():
+        out[name][what] = n
+    return out
+
+
+def _fuller(
+    more_by: Mapping[tuple[str, Interpretation], int], usual: Mapping[tuple[str, str], Frame], min_people: int
+) -> tuple[Said, ...]:
+    """The texts that say a name and more, of most people first. `more_by`: people by the gaps and the meaning that some
+    text with the name had; `usual`: of each intent and gaps the frame to say that in."""
+    order = sorted(more_by.items(), key=lambda item: (-item[1], item[0][0], item[0][1].intent, item[0][1].slots))
+    out: dict[Interpretation, str] = {}
+    for (gaps, reading), people in order:
+        frame = usual.get((reading.intent, gaps))
+        if people >= min_people and frame is not None and says_all(frame, reading):
+            out.setdefault(reading, frame.around(spoken(gaps, reading)))
+    return tuple((text, reading) for reading, text in out.items())[:MAX_FULLER]
 
 
 def _usual(read_by: Mapping[Interpretation, int], min_people: int) -> tuple[Interpretation, ...]:

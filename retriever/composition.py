@@ -120,8 +120,10 @@ def _composed(named: Sequence[_Named], costs: dict[_Pair, tuple[float, int]], as
         total, length = costs[rest, fragment.text]
         weights[rest, fragment.gaps, fragment.text] = (1 + fragment.times) * math.exp(-_SHARPNESS * total)
         cost = total / length
-        if (repaired or cost <= MAX_COST) and (as_it_is or fragment.text != rest):
-            tried.append((cost, not own, frame.around(fragment.text), frame, rest, fragment, repaired))
+        if repaired or cost <= MAX_COST:
+            for text, reading in fragment.asked_in(frame):
+                if as_it_is or fragment.text != rest or text != frame.around(rest):
+                    tried.append((cost, not own, text, reading, rest, fragment, repaired))
     rests = {rest for _, rest, *_ in named}
     unknown = max(math.exp(-_SHARPNESS * NO_NAME * len(pronounce(rest))) for rest in rests)
     all_weights = sum(weights.values()) + unknown
@@ -130,13 +132,13 @@ def _composed(named: Sequence[_Named], costs: dict[_Pair, tuple[float, int]], as
     out: dict[str, Composition] = {}
     room = {True: MAX_OWN, False: MAX_SHARED}
     to_come = sum(1 for *_, repaired in tried if repaired)
-    for cost, not_own, text, frame, rest, fragment, repaired in tried:
+    for cost, not_own, text, reading, rest, fragment, repaired in tried:
         to_come -= bool(repaired)
         if text in out or not (repaired or room[not not_own]):
             continue
         room[not not_own] -= not repaired  # what people repaired it by takes nobody's place, however it sounds
         share = weights[rest, fragment.gaps, fragment.text] / all_weights
-        out[text] = Composition(text, fragment, fragment.reading_in(frame), rest, cost, not not_own, share, repaired)
+        out[text] = Composition(text, fragment, reading, rest, cost, not not_own, share, repaired)
         if not (to_come or any(room.values())):
             break
     return list(out.values())

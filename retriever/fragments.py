@@ -24,11 +24,16 @@ from retriever.normalise import normalise
 from retriever.packed import HashCounts, key_hash
 from retriever.views import TextEncoder
 
+Said = tuple[str, Interpretation]
+"""A text in normal form, and what it means."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
     """A name as spoken in the gaps of a frame. `slots`: what it says. `readings`: of requests that said just that in
-    such gaps, the most usual of each intent. `people`: who named it with success; `times`: how often."""
+    such gaps, the most usual of each intent. `people`: who named it with success; `times`: how often. `fuller`: texts
+    that say more than the name, so that what they mean is all in their words ("play ruby by kaiser chiefs" of "ruby"),
+    each with its meaning; likeliest first."""
 
     text: str
     gaps: str
@@ -36,12 +41,20 @@ class Fragment:
     readings: tuple[Interpretation, ...]
     people: int
     times: float
+    fuller: tuple[Said, ...] = ()
 
     def reading_in(self, frame: Frame) -> Interpretation | None:
         """What the frame with this name in it is expected to mean; None where that cannot be told."""
         if frame.constants is not None:
             return Interpretation(frame.intent, tuple(sorted(frame.constants + self.slots)))
         return next((r for r in self.readings if r.intent == frame.intent), None)
+
+    def asked_in(self, frame: Frame) -> list[tuple[str, Interpretation | None]]:
+        """What may be asked for this name in the frame, with what that means: just that where its meaning can be told,
+        or else the fuller texts of the frame's intent. Where there are none, just that, meaning nobody knows what."""
+        reading = self.reading_in(frame)
+        fuller = [] if reading is not None else [said for said in self.fuller if said[1].intent == frame.intent]
+        return [*fuller] or [(frame.around(self.text), reading)]
 
 
 Name = tuple[str, str]
@@ -87,11 +100,14 @@ def of_person(named: Iterable[Fragment]) -> list[Fragment]:
     for fragment in named:
         key = fragment.gaps, fragment.text
         known = out.setdefault(key, fragment)
-        if new := [reading for reading in fragment.readings if reading not in known.readings]:
-            out[key] = replace(known, readings=(*known.readings, *new))
+        new = tuple(reading for reading in fragment.readings if reading not in known.readings)
+        fuller = tuple(said for said in fragment.fuller if said not in known.fuller)
+        if new or fuller:
+            out[key] = replace(known, readings=known.readings + new, fuller=known.fuller + fuller)
     return list(out.values())
 
 
+_FULLER = "fuller.json"
 _SAME_SOUND = 4
 """So many names may sound just alike: a name is found among them by its sound."""
 
@@ -175,14 +191,22 @@ class Fragments:
 
     def names_in(self, said: str, reading: Interpretation) -> list[Fragment]:
         """What a request in normal form, which served one person and was understood so, names; with its reading where
-        one of its frames holds the name in just these words."""
-        in_words = {(frame.gaps, rest) for frame, rest in self.table.fitting(said)}
+        one of its frames holds the name in just these words, and as its fuller text where one holds more."""
+        fitting = self.table.fitting(said)
+        in_words = {(frame.gaps, rest) for frame, rest in fitting}
+        whole = [
+            named_slots(frame.gaps)
+            for frame, rest in fitting
+            if says_all(frame, reading) and spoken(frame.gaps, reading) == rest
+        ]
         out = []
         for gaps in self._patterns_for(frozenset(name for name, _ in reading.slots)):
             if text := spoken(gaps, reading):
                 wanted = named_slots(gaps)
                 slots = tuple(slot for slot in reading.slots if slot[0] in wanted)
-                out.append(Fragment(text, gaps, slots, (reading,) if (gaps, text) in in_words else (), 1, 1.0))
+                here = (reading,) if (gaps, text) in in_words else ()
+                fuller = ((said, reading),) if not here and any(wanted < more for more in whole) else ()
+                out.append(Fragment(text, gaps, slots, here, 1, 1.0, fuller))
         return out
 
     def _patterns_for(self, slots: frozenset[str]) -> list[str]:
@@ -198,8 +222,14 @@ class Fragments:
         shared = [
             [f.text, f.gaps, f.slots, [[r.intent, r.slots] for r in f.readings], f.people, f.times] for f in self.shared
         ]
+        fuller = {
+            str(row): [[text, r.intent, r.slots] for text, r in f.fuller]
+            for row, f in enumerate(self.shared)
+            if f.fuller
+        }
         (directory / "frames.json").write_bytes(orjson.dumps(frames))
         (directory / "fragments.json").write_bytes(orjson.dumps(shared))
+        (directory / _FULLER).write_bytes(orjson.dumps(fuller))
         for number, index in enumerate(self._indexes):
             faiss.write_index(index, str(directory / f"names{number}.faiss"))
         repairs = [[r.gaps, r.heard, r.meant, r.people, r.times] for r in self._repairs]
@@ -210,9 +240,19 @@ class Fragments:
     def open(cls, directory: Path) -> Fragments:
         frames = orjson.loads((directory / "frames.json").read_bytes())
         fragments = orjson.loads((directory / "fragments.json").read_bytes())
+        # Bundles of before these were mined have no such file, and are served as they were.
+        fuller = orjson.loads((directory / _FULLER).read_bytes()) if (directory / _FULLER).exists() else {}
         shared = [
-            Fragment(t, g, _slots(s), tuple(Interpretation(i, _slots(rs)) for i, rs in readings), n, times)
-            for t, g, s, readings, n, times in fragments
+            Fragment(
+                text,
+                gaps,
+                _slots(slots),
+                tuple(Interpretation(intent, _slots(all_slots)) for intent, all_slots in readings),
+                people,
+                times,
+                tuple((said, Interpretation(i, _slots(s))) for said, i, s in fuller.get(str(row), ())),
+            )
+            for row, (text, gaps, slots, readings, people, times) in enumerate(fragments)
         ]
         kinds = len({f.gaps for f in shared})
         return cls(
@@ -235,6 +275,14 @@ def _slots(record: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
 def named_slots(gaps: str) -> frozenset[str]:
     """The slots that gaps such as "{track} by {artist}" are for."""
     return frozenset(word[1:-1] for word in gaps.split() if word.startswith("{"))
+
+
+def says_all(frame: Frame, reading: Interpretation) -> bool:
+    """Whether the frame with the reading's values in its gaps means just that reading, nothing added to it."""
+    if frame.constants is None or frame.intent != reading.intent:
+        return False
+    gaps = named_slots(frame.gaps)
+    return sorted((*frame.constants, *(slot for slot in reading.slots if slot[0] in gaps))) == sorted(reading.slots)
 
 
 def spoken(gaps: str, reading: Interpretation) -> str:

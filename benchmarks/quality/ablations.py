@@ -2,16 +2,18 @@
 
 Without features: their columns are unknown everywhere. Without candidates of one way: those that no other way finds are
 left out. Without a layer: as `replay --layers`, with the model that has both. Without a part of the log: everything is
-built anew. Thresholds are chosen on the log alone, each time for the same wins to a harm.
+built anew. Thresholds are chosen on the log alone, each time for the same wins to a harm. All is done once a seed of
+the trees, since another seed alone moves the reduction by a point or two; counts are summed over the seeds.
 
-usage: python -m benchmarks.quality.ablations      (HABITBENCH: its folder; about an hour on 2 cores)
+usage: python -m benchmarks.quality.ablations      (HABITBENCH: its folder; an hour and a half on 2 cores)
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import faiss
@@ -23,6 +25,7 @@ from mining.labels.labelling import learn_labeller
 from mining.mined import mine_people
 from mining.reader import read_log
 from mining.sessions import by_user
+from ranker import model as ranker_model
 from ranker.feature_names import NAMES
 from retriever.candidates import Candidate
 from retriever.encoder import Encoder
@@ -34,6 +37,7 @@ from rewrite_service.examples import Example, Replay, learn_knowledge
 from rewrite_service.learning import Learned, learn
 from rewrite_service.side_by_side import replayed
 
+SEEDS = (7, 8)
 FEATURES: dict[str, Callable[[str], bool]] = {
     "what became of the heard text": lambda n: n.startswith(
         ("query_attempts", "query_success", "query_people", "query_pair", "query_words_unseen", "query_own_")
@@ -78,9 +82,13 @@ class Bench:
         replay = Replay.of(people, self.meaning, blocks=s.blocks, min_people=s.min_people, labels=labels)
         return replayed(replay, s.threads)
 
-    def learn(self, made: Sequence[Example]) -> Learned:
-        s = self.settings
-        return learn(made, wins_per_harm=s.wins_per_harm, max_needless=s.max_needless, threads=s.threads)
+    def learn(self, made: Sequence[Example]) -> list[Learned]:
+        """Once a seed."""
+        s, out = self.settings, []
+        for seed in SEEDS:
+            with _grown_with(seed):
+                out.append(learn(made, wins_per_harm=s.wins_per_harm, max_needless=s.max_needless, threads=s.threads))
+        return out
 
     def bundle(self, turns: Iterable[Interaction], learned: Learned, place: Path) -> Bundle:
         people = by_user(turns)
@@ -99,8 +107,24 @@ class Bench:
         )
         return open_bundle(place, self.encoder, 1 << 30)
 
-    def judge(self, asked: Sequence[Asked], learned: Learned) -> Figures:
-        return figures(decide(asked, learned.model, learned.policy))
+    def judge(self, asked: Sequence[Asked], learned: Sequence[Learned]) -> list[Figures]:
+        """Of each seed."""
+        return [figures(decide(asked, one.model, one.policy)) for one in learned]
+
+
+@contextmanager
+def _grown_with(seed: int) -> Iterator[None]:
+    usual = ranker_model._PARAMETERS
+    ranker_model._PARAMETERS = usual | {"seed": seed}
+    try:
+        yield
+    finally:
+        ranker_model._PARAMETERS = usual
+
+
+def summed(several: Sequence[Figures]) -> Figures:
+    """The counts of all of them."""
+    return Figures(*(sum(counts) for counts in zip(*map(astuple, several), strict=True)))
 
 
 def _blank(x: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -123,21 +147,25 @@ def _without_rows(a: Asked, rows: np.ndarray) -> Asked:
 
 
 def _example_without_rows(e: Example, rows: np.ndarray) -> Example:
-    return replace(e, x=e.x[rows], candidates=[e.candidates[i] for i in rows], outcome=e.outcome[rows])
+    at = np.flatnonzero(rows == e.known)  # none where no rewrite was known, or it is left out
+    known = int(at[0]) if len(at) else None
+    return replace(
+        e, x=e.x[rows], candidates=[e.candidates[i] for i in rows], outcome=e.outcome[rows], known=known
+    )
 
 
 def main() -> None:
     bench = Bench()
     made = bench.examples(bench.turns)
     learned = bench.learn(made)
-    results: dict[str, Figures] = {}
+    results: dict[str, list[Figures]] = {}
 
-    def note(name: str, result: Figures) -> None:
+    def note(name: str, result: list[Figures]) -> None:
         results[name] = result
-        print(f"{name:45} {result}", flush=True)
+        print(f"{name:50} {summed(result)}", flush=True)
 
     with tempfile.TemporaryDirectory(prefix="query-rewrite-ablations-") as place:
-        bundle = bench.bundle(bench.turns, learned, Path(place) / "full")
+        bundle = bench.bundle(bench.turns, learned[0], Path(place) / "full")
         asked = bench.truth.ask(bundle)
         note("everything", bench.judge(asked, learned))
         note("without the personal layer", bench.judge(bench.truth.ask(bundle, personal=False), learned))
@@ -156,17 +184,22 @@ def main() -> None:
         for name, change in LOG.items():
             changed = [t for t in map(change, bench.turns) if t is not None]
             part = bench.learn(bench.examples(changed))
-            other = bench.bundle(changed, part, Path(place) / f"log-{len(results)}")
+            other = bench.bundle(changed, part[0], Path(place) / f"log-{len(results)}")
             bench.truth.history = [t for t in map(change, history) if t is not None]
             note(f"without in the log: {name}", bench.judge(bench.truth.ask(other), part))
-    full = results["everything"].reduction
-    rows = [
-        (name, percent(f.reduction), f"{100 * (f.reduction - full):+.1f}", f"{f.ratio:.1f}", f.needless)
-        for name, f in results.items()
-    ]
-    show("ablations, dev days", ("", "reduction", "points", "wins : harms", "needless"), rows)
-    kept = {n: {"reduction": round(f.reduction, 4), "wins_per_harm": round(f.ratio, 2)} for n, f in results.items()}
-    keep("ablations", {"results": kept})
+    full = summed(results["everything"]).reduction
+    rows, kept = [], {}
+    for name, seeds in results.items():
+        f, least, most = summed(seeds), min(s.reduction for s in seeds), max(s.reduction for s in seeds)
+        span, points = f"{percent(least)} to {percent(most)}", f"{100 * (f.reduction - full):+.1f}"
+        rows.append((name, percent(f.reduction), span, points, f"{f.ratio:.1f}", percent(f.needless / f.requests)))
+        kept[name] = {"seeds": [one.record() for one in seeds]} | {
+            "reduction": round(f.reduction, 4),
+            "wins_per_harm": round(f.ratio, 2),
+        }
+    columns = ("left out", "reduction", "by seed", "points", "wins : harms", "needless")
+    show(f"ablations, dev days, {len(SEEDS)} seeds", columns, rows)
+    keep("ablations", {"seeds": SEEDS, "results": kept})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from retriever.composition import Composition, Heard
 from retriever.fragments import Fragment, Fragments, by_gaps, named_slots, of_person, spoken
 from retriever.frames import Frame, FrameTable, foretold
 from retriever.hearing import Hearing, prior_shares
-from retriever.interaction import Interpretation
+from retriever.interaction import Interaction, Interpretation
 from retriever.sound import SoundSpace
 from tests.turns import DAY_S, turn
 
@@ -146,6 +147,86 @@ def test_what_the_assistant_adds_is_foretold_only_where_the_name_is_known() -> N
     fragments = _listeners()
     made = {c.text: c.reading for c in compose(fragments, "play sung seven")}
     assert made["play song 7"] == Interpretation("Song", (("artist", "red ships"), ("track", "song 7")))
+
+
+SONGS = [*zip(FILMS, ARTISTS, strict=False), ("brazil", "blue hats"), ("brazil", "red lions")]
+
+
+def asks(user: str, *texts: tuple[str, str, str]) -> list[Interaction]:
+    """Requests for a song in these words; each with its title and artist."""
+    return [
+        turn(text, i * DAY_S, "Song", user, slots={"track": track, "artist": artist})
+        for i, (text, track, artist) in enumerate(texts)
+    ]
+
+
+def both_ways(user: str) -> list[Interaction]:
+    """All songs by their artist, and the first by their title alone too; not the last, which two artists have."""
+    full = [(f"play {track} by {artist}", track, artist) for track, artist in SONGS]
+    return asks(user, *full, *((f"play {track}", track, artist) for track, artist in SONGS[:11]))
+
+
+def mined(*people: list[Interaction]) -> tuple[list[Frame], list[Fragment]]:
+    return mine_frames([(turns, assess(turns)) for turns in people])
+
+
+def test_a_name_that_was_never_said_alone_is_asked_for_in_full(tmp_path: Path) -> None:
+    frames, found = mined(both_ways("ann"), both_ways("bob"))
+    assert {f.gaps: f.constants for f in frames} == {"{track}": None, "{track} by {artist}": ()}
+    Fragments.build(FrameTable(frames), found, SOUND, 2).save(tmp_path)
+    fragments = Fragments.open(tmp_path)
+    assert fragments.shared == sorted(found, key=lambda f: (f.gaps, f.text))
+
+    def made(query: str) -> dict[str, Interpretation | None]:
+        return {c.text: c.reading for c in compose(fragments, query) if c.fragment.gaps == "{track}"}
+
+    jaws, titanic = dict(SONGS)["jaws"], dict(SONGS)["titanic"]
+    assert made("play chaws")["play jaws"] == Interpretation("Song", (("artist", jaws), ("track", "jaws")))
+    assert f"play jaws by {jaws}" not in made("play chaws"), "the words say it all"
+    full = f"play titanic by {titanic}"
+    assert made("play titan nick")[full] == Interpretation("Song", (("artist", titanic), ("track", "titanic")))
+    assert "play titanic" not in made("play titan nick"), "nobody knows what that would give"
+    assert full in made("play titanic"), "what is heard right may have to be said in full"
+    assert {"play brazil by blue hats", "play brazil by red lions"} <= made("play bra zil").keys()
+
+
+def test_bundles_of_before_fuller_texts_are_served_as_they_were(tmp_path: Path) -> None:
+    frames, found = mined(both_ways("ann"), both_ways("bob"))
+    Fragments.build(FrameTable(frames), found, SOUND, 2).save(tmp_path)
+    (tmp_path / "fuller.json").unlink()
+    made = {c.text: c.reading for c in compose(Fragments.open(tmp_path), "play titan nick")}
+    assert made["play titanic"] is None
+
+
+def test_what_one_person_says_in_full_is_not_shared() -> None:
+    def with_band(user: str, band: str) -> list[Interaction]:
+        return [*both_ways(user), *asks(user, (f"play the hedge by {band}", "the hedge", band))]
+
+    people = with_band("ann", "my new band"), with_band("bob", "my old band")
+    frames, found = mined(*people)
+    shared = next(f for f in found if (f.gaps, f.text) == ("{track}", "the hedge"))
+    assert (shared.people, shared.fuller) == (2, ()), "both know the name, and each what is theirs"
+    fragments = Fragments.build(FrameTable(frames), found, SOUND, 2)
+    last = people[0][-1]
+    own = of_person(fragments.names_in(last.request.query, last.interpretation))
+    made = {c.text: c.own for c in compose(fragments, "play the edge", own)}
+    assert made["play the hedge by my new band"] and "play the hedge by my old band" not in made
+    assert not any("band" in c.text for c in compose(fragments, "play the edge"))
+
+
+def test_a_text_whose_meaning_is_not_all_in_its_words_is_no_fuller_one() -> None:
+    """Of one song the assistant adds where it plays, too."""
+    last = SONGS[12][0]
+
+    def adds(t: Interaction) -> Interaction:
+        assert t.interpretation is not None
+        more = (*t.interpretation.slots, ("where", "den")) if f" {last} " in t.request.query else t.interpretation.slots
+        return replace(t, interpretation=replace(t.interpretation, slots=more))
+
+    people = [[adds(t) for t in both_ways(user)] for user in ("ann", "bob")]
+    _, found = mined(*people)
+    fuller = {f.text: f.fuller for f in found if f.gaps == "{track}"}
+    assert fuller["brazil"] and fuller[SONGS[11][0]] and not fuller[last]
 
 
 def test_a_hypothesis_is_offered_as_it_is_where_its_name_is_known(fragments: Fragments) -> None:
