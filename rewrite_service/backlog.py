@@ -1,9 +1,10 @@
-"""What waits for a worker, and how long that will take: so that a request that could not be answered in time is refused
+"""What waits for a worker, and how long that will take: so that a request that could not be answered in time is told so
 at the door, at once, and costs nothing.
 
 A full queue serves nobody: everybody waits until their time is over, and the work is done for those who have left
 (Nichols and Jacobson, Controlling Queue Delay, 2012). So the bound is on time, not on the number: a request is let in
-while the wait before it, and its own turn, fit the patience it came with.
+while the wait before it, and its own turn, fit the patience it came with. Whether it is too much that is asked, or some
+came at once by chance, the share of those who could not be let in of late tells.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 
-from rewrite_service.errors import Overloaded, Stalled
+from rewrite_service.errors import Momentary, Overloaded
 
 _GAIN = 1 / 8
 """Weight of the latest run in the mean, as of round trips in TCP (Jacobson 1988)."""
+_SHARE_GAIN = 1 / 32
+"""Weight of the latest request in the share of those without time."""
+TOO_MUCH = 0.25
+"""Where so large a share of the latest requests had no time, too much is asked: ten in a row after none, or all that
+is beyond four thirds of what the worker bears."""
 
 
 class Backlog:
@@ -26,6 +32,7 @@ class Backlog:
         self._waiting: set[Hashable] = set()  # adding and removing are one step each, whichever thread does it
         self._begun: float | None = None
         self._mean_s = 0.0
+        self._without_time = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -60,17 +67,20 @@ class Backlog:
 
     def admit(self, patience_s: float | None, most_s: float) -> None:
         """Raises `Overloaded` where the next job would wait too long: longer than `most_s` behind others, or so long
-        that it is not done within `patience_s` (None: no end); `Stalled` where that is for one job alone, which takes
-        more than twice the mean. An idle worker takes any job: it alone can show that jobs have become quicker
-        again."""
+        that it is not done within `patience_s` (None: no end). The latter is `Momentary` where it is for one job alone,
+        which takes more than twice the mean, or where few of the latest requests (under `TOO_MUCH`) had no time. An
+        idle worker takes any job: it alone can show that jobs have become quicker again."""
         behind_s = len(self._waiting) * self._mean_s
         rest_s = self.rest_s()
-        if not behind_s and not rest_s:
-            return
         wait_s = behind_s + rest_s
-        if behind_s > most_s or (patience_s is not None and wait_s + self._mean_s > patience_s):
-            usual_s = behind_s + min(rest_s, self._mean_s) + self._mean_s
-            stalled = behind_s <= most_s and patience_s is not None and usual_s <= patience_s
-            raise (Stalled if stalled else Overloaded)(
-                f"the wait would be about {1000 * wait_s:.0f} ms; go on without, or try again later", wait_s
-            )
+        crowded = behind_s > most_s
+        late = patience_s is not None and wait_s > 0 and wait_s + self._mean_s > patience_s
+        self._without_time += _SHARE_GAIN * ((crowded or late) - self._without_time)
+        if not (crowded or late):
+            return
+        usual_s = behind_s + min(rest_s, self._mean_s) + self._mean_s
+        held_up = patience_s is not None and usual_s <= patience_s
+        momentary = not crowded and (held_up or self._without_time < TOO_MUCH)
+        raise (Momentary if momentary else Overloaded)(
+            f"the wait would be about {1000 * wait_s:.0f} ms; go on without, or try again later", wait_s
+        )

@@ -54,8 +54,9 @@ class Overloaded(RewriteError):
         self.retry_after_s = retry_after_s
 
 
-class Stalled(Overloaded):
-    """Not too much is asked: the one request that is being worked on takes unusually long."""
+class Momentary(Overloaded):
+    """There is no time for this request, and not too much is asked over all: the one that is being worked on takes
+    unusually long, or some came at once."""
 
 
 class NotReady(RewriteError):

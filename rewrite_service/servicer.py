@@ -30,11 +30,11 @@ from rewrite_service.call import PROTOBUF, Call, Codec, Metadata, us_since
 from rewrite_service.decision import Decision, Reason
 from rewrite_service.errors import (
     InvalidRequest,
+    Momentary,
     NotReady,
     Overloaded,
     PermissionDenied,
     RewriteError,
-    Stalled,
     StoreError,
 )
 from rewrite_service.gate import Gate
@@ -375,8 +375,8 @@ class RewriteServicer:
 
     def _shed(self, request: Request, call: Call, worker: Worker) -> Decision | None:
         """None where the worker has time for the request. Where not, the decision made of it a moment ago, if it is at
-        hand; else raises `Overloaded`. Where it is a slow part that holds the worker up, the pass that such a request
-        would end in, at once: not too much is asked."""
+        hand; else raises `Overloaded`. Where not too much is asked over all, the pass that such a request would end
+        in, at once."""
         assert call.deadline is not None  # as both methods have a default
         try:
             worker.backlog.admit(call.deadline - time.monotonic(), self._settings.max_wait_ms / 1000)
@@ -387,7 +387,7 @@ class RewriteServicer:
             quick = mapped and worker is self._rewriter and self._at_work.recall_s < _RECALL_ON_LOOP_S
             if quick and (known := self._at_work.remembered(request, call.deadline)) is not None:
                 return known
-            if isinstance(refused, Stalled):
+            if isinstance(refused, Momentary):
                 return Decision(None, Reason.OUT_OF_TIME, bundle_version=self._at_work.bundle_version)
             raise
         return None

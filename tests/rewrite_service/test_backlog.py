@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewrite_service.backlog import Backlog
-from rewrite_service.errors import Overloaded, Stalled
+from rewrite_service.errors import Momentary, Overloaded
 
 
 class Clock:
@@ -89,21 +89,66 @@ def test_one_that_hangs_is_waited_for_by_fewer_and_fewer() -> None:
     assert admitted(backlog, 0.020)
 
 
+def refusal(backlog: Backlog, patience_s: float | None, most_s: float = 1000.0) -> type[Overloaded]:
+    with pytest.raises(Overloaded) as raised:
+        backlog.admit(patience_s, most_s)
+    return raised.type
+
+
 def test_one_that_hangs_is_told_from_too_many() -> None:
     backlog, clock = ran(0.004)
     backlog.join("a")
     backlog.begin("a")
     clock.now += 0.050
-    with pytest.raises(Stalled):
-        backlog.admit(0.020, 1.0)
+    for _ in range(100):
+        assert refusal(backlog, 0.020) is Momentary, "however many ask meanwhile"
     for job in range(4):
         backlog.join(job)
-    with pytest.raises(Overloaded) as raised:
-        backlog.admit(0.020, 1.0)
-    assert not isinstance(raised.value, Stalled), "four before it are too many, however quick the first one were"
-    with pytest.raises(Overloaded) as raised:
-        backlog.admit(None, 0.010)
-    assert not isinstance(raised.value, Stalled)
+    assert refusal(backlog, 0.020) is Overloaded, "four before it are too many, however quick the first one were"
+    assert refusal(backlog, None, 0.010) is Overloaded
+
+
+def test_a_burst_is_told_from_too_much() -> None:
+    backlog, _ = ran(0.004)
+    for job in range(5):
+        backlog.join(job)
+    assert [refusal(backlog, 0.020) for _ in range(9)] == [Momentary] * 9
+    assert {refusal(backlog, 0.020) for _ in range(50)} == {Overloaded}
+    assert refusal(backlog, 0.020, 0.010) is Overloaded, "the queue is full"
+    for job in range(5):
+        backlog.leave(job)
+    for _ in range(60):
+        assert admitted(backlog, 0.020)
+    backlog.join("a")
+    assert refusal(backlog, 0.005) is Momentary, "it is over"
+
+
+def test_a_full_queue_is_no_burst() -> None:
+    backlog, _ = ran(0.010)
+    for job in range(5):
+        backlog.join(job)
+    assert refusal(backlog, 60.0, 0.040) is Overloaded
+    assert refusal(backlog, None, 0.040) is Overloaded
+
+
+@pytest.mark.parametrize(("every", "expected"), [(50, Momentary), (6, Momentary), (3, Overloaded), (1, Overloaded)])
+def test_only_who_asks_too_much_is_refused(every: int, expected: type[Overloaded]) -> None:
+    """One of so many finds no time: `Momentary` as long as these are few."""
+    backlog, clock = ran(0.004)
+    told = []
+    for n in range(400):
+        if n % every:
+            assert admitted(backlog, 0.001), "an idle worker takes any"
+            continue
+        backlog.join(n)
+        backlog.begin(n)
+        backlog.join("behind")
+        told.append(refusal(backlog, 0.001))
+        backlog.leave("behind")
+        clock.now += 0.004
+        backlog.done()
+    assert set(told[-5:]) == {expected}
+    assert expected is Overloaded or set(told) == {Momentary}
 
 
 def test_patience_beyond_the_bound_does_not_help() -> None:
