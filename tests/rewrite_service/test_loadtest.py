@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -209,6 +210,11 @@ class TestSweep:
     @pytest.mark.parametrize("report", [_report(100, 25), _report(100, 5, errors=20), _report(100, 5, achieved=80)])
     def test_slow_failing_and_falling_behind_is_not_keeping_up(self, report):
         assert _report(100, 5).keeps(20.0) and not report.keeps(20.0)
+
+    def test_quick_passes_for_want_of_time_are_not_keeping_up(self):
+        few, many = ({"pass out_of_time": n, "pass query_looks_fine": 1000 - n} for n in (10, 11))
+        assert replace(_report(100, 5), decisions=few).keeps(20.0)
+        assert not replace(_report(100, 5), decisions=many).keeps(20.0)
 
     def test_it_ends_where_nothing_breaks(self):
         assert len(sweep(lambda rate: _report(rate, 1.0), 1, 20.0)) == 16
