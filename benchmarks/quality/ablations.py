@@ -11,14 +11,16 @@ usage: python -m benchmarks.quality.ablations      (HABITBENCH: its folder; an h
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, replace
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 
+from benchmarks.quality.tables import Figures as Table
 from benchmarks.quality.tables import keep, percent, show
 from benchmarks.quality.truth import Asked, Figures, Truth, decide, figures, folder
 from mining.labels.labelling import learn_labeller
@@ -149,9 +151,28 @@ def _without_rows(a: Asked, rows: np.ndarray) -> Asked:
 def _example_without_rows(e: Example, rows: np.ndarray) -> Example:
     at = np.flatnonzero(rows == e.known)  # none where no rewrite was known, or it is left out
     known = int(at[0]) if len(at) else None
-    return replace(
-        e, x=e.x[rows], candidates=[e.candidates[i] for i in rows], outcome=e.outcome[rows], known=known
-    )
+    return replace(e, x=e.x[rows], candidates=[e.candidates[i] for i in rows], outcome=e.outcome[rows], known=known)
+
+
+def _record(seeds: Sequence[Figures]) -> dict[str, Any]:
+    """For JSON."""
+    f = summed(seeds)
+    return {
+        "seeds": [one.record() for one in seeds],
+        "reduction": round(f.reduction, 4),
+        "wins_per_harm": round(f.ratio, 2),
+    }
+
+
+def _table(results: Mapping[str, Sequence[Figures]]) -> Table:
+    full = summed(results["everything"]).reduction
+    rows = []
+    for name, seeds in results.items():
+        f, least, most = summed(seeds), min(s.reduction for s in seeds), max(s.reduction for s in seeds)
+        span, points = f"{percent(least)} to {percent(most)}", f"{100 * (f.reduction - full):+.1f}"
+        rows.append((name, percent(f.reduction), span, points, f"{f.ratio:.1f}", percent(f.needless / f.requests)))
+    columns = ("left out", "reduction", "by seed", "points", "wins : harms", "needless")
+    return f"ablations, dev days, {len(SEEDS)} seeds", columns, rows
 
 
 def main() -> None:
@@ -163,6 +184,8 @@ def main() -> None:
     def note(name: str, result: list[Figures]) -> None:
         results[name] = result
         print(f"{name:50} {summed(result)}", flush=True)
+        # At each row: all of them take longer than a machine may last.
+        keep("ablations", {"seeds": SEEDS, "results": {name: _record(seeds) for name, seeds in results.items()}})
 
     with tempfile.TemporaryDirectory(prefix="query-rewrite-ablations-") as place:
         bundle = bench.bundle(bench.turns, learned[0], Path(place) / "full")
@@ -187,19 +210,7 @@ def main() -> None:
             other = bench.bundle(changed, part[0], Path(place) / f"log-{len(results)}")
             bench.truth.history = [t for t in map(change, history) if t is not None]
             note(f"without in the log: {name}", bench.judge(bench.truth.ask(other), part))
-    full = summed(results["everything"]).reduction
-    rows, kept = [], {}
-    for name, seeds in results.items():
-        f, least, most = summed(seeds), min(s.reduction for s in seeds), max(s.reduction for s in seeds)
-        span, points = f"{percent(least)} to {percent(most)}", f"{100 * (f.reduction - full):+.1f}"
-        rows.append((name, percent(f.reduction), span, points, f"{f.ratio:.1f}", percent(f.needless / f.requests)))
-        kept[name] = {"seeds": [one.record() for one in seeds]} | {
-            "reduction": round(f.reduction, 4),
-            "wins_per_harm": round(f.ratio, 2),
-        }
-    columns = ("left out", "reduction", "by seed", "points", "wins : harms", "needless")
-    show(f"ablations, dev days, {len(SEEDS)} seeds", columns, rows)
-    keep("ablations", {"seeds": SEEDS, "results": kept})
+    show(*_table(results))
 
 
 if __name__ == "__main__":

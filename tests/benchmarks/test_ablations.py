@@ -6,7 +6,7 @@ from dataclasses import astuple
 
 import numpy as np
 
-from benchmarks.quality.ablations import SEEDS, _example_without_rows, _grown_with, summed
+from benchmarks.quality.ablations import SEEDS, _example_without_rows, _grown_with, _record, _table, summed
 from benchmarks.quality.truth import Figures
 from ranker import model as ranker_model
 from retriever.candidates import Candidate
@@ -43,3 +43,15 @@ def test_counts_of_seeds_are_summed() -> None:
     one, other = Figures(10, 4, 3, 1, 1, 2), Figures(10, 4, 2, 0, 1, 0)
     assert astuple(summed([one, other])) == (20, 8, 5, 1, 2, 2)
     assert summed([one, other]).reduction == 0.5
+
+
+def test_a_part_is_worth_what_all_have_above_it_over_all_seeds() -> None:
+    results = {
+        "everything": [Figures(10, 4, 3, 0, 1, 2), Figures(10, 4, 3, 0, 0, 0)],
+        "less": [Figures(10, 4, 1, 0, 1, 0)] * 2,
+    }
+    _, columns, rows = _table(results)
+    everything, less = [dict(zip(columns, row, strict=True)) for row in rows]
+    assert (everything["reduction"], everything["points"], everything["wins : harms"]) == ("75.0 %", "+0.0", "6.0")
+    assert (less["reduction"], less["points"], less["by seed"]) == ("25.0 %", "-50.0", "25.0 % to 25.0 %")
+    assert _record(results["everything"])["reduction"] == 0.75
