@@ -80,13 +80,14 @@ class DecisionCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: Hashable, request: Request) -> Decision | None:
+    def get(self, key: Hashable, request: Request, *, misses_count: bool = True) -> Decision | None:
         """The decision under `key`, which is that of `request`. None where it leant on a turn that is none of this
-        request's situation: the very turn that asks now, or one that came later."""
+        request's situation: the very turn that asks now, or one that came later. `misses_count`: whether there not
+        being one counts as a miss, for who will not ask again for the same request."""
         with self._lock:
             found = self._entries.get(key)
             if found is None or not found.serves(request):
-                self.misses += 1
+                self.misses += misses_count
                 return None
             self.hits += 1
             self._entries.move_to_end(key)

@@ -149,6 +149,17 @@ class Pipeline:
             _log.error("rewrite failed", error=type(error).__name__)
             return self._pass(Reason.INTERNAL_ERROR, clock), None
 
+    def at_hand(self, request: Request) -> Decision | None:
+        """The decision for a request that came a moment ago, where nothing has to be waited for to be sure that it
+        still holds. Where not, `rewrite` may find it all the same. Never raises."""
+        if self._decisions is None or not len(self._decisions):
+            return None
+        began = time.perf_counter_ns()
+        if (revision := self._store.revision_at_hand(request.user_id)) is None:
+            return None
+        known = self._given_again(request, revision, BOTH_LAYERS, began, misses_count=False)
+        return None if known is None else self._ruled(known, request)
+
     def remembered(
         self, request: Request, deadline: float | None = None, layers: frozenset[Layer] = BOTH_LAYERS
     ) -> Decision | None:
@@ -181,11 +192,13 @@ class Pipeline:
         return self._given_again(request, user.revision, layers, began), look
 
     def _given_again(
-        self, request: Request, revision: int, layers: frozenset[Layer], began: int
+        self, request: Request, revision: int, layers: frozenset[Layer], began: int, *, misses_count: bool = True
     ) -> Decision | None:
-        """The decision remembered for the request. `began`: when looking for it did, in `time.perf_counter_ns()`."""
+        """The decision remembered for the request. `began`: when looking for it did, in `time.perf_counter_ns()`.
+        `misses_count`: as of `DecisionCache.get`."""
         assert self._decisions is not None
-        found = self._decisions.get(key_of(request, revision, layers, self._span_ms), request)
+        key = key_of(request, revision, layers, self._span_ms)
+        found = self._decisions.get(key, request, misses_count=misses_count)
         if found is None:
             return None
         told = replace(found, stage_us={"remembered": (time.perf_counter_ns() - began) // 1000})

@@ -356,7 +356,9 @@ class RewriteServicer:
             return Decision(None, Reason.OUT_OF_TIME, bundle_version=pipeline.bundle_version), us_since(begun)
 
         try:
-            if (at_hand := self._shed(request, call, worker)) is not None:
+            # What is at hand needs no worker, and so neither waits for one nor stands before others.
+            at_hand = None if explain else pipeline.at_hand(request)
+            if at_hand is not None or (at_hand := self._shed(request, call, worker)) is not None:
                 decision, queue_us = at_hand, 0
             else:
                 decision, queue_us = await worker.run(run, deadline=call.deadline, late=too_late)

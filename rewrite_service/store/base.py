@@ -140,6 +140,11 @@ class Store(Protocol):
         """
         ...
 
+    def revision_at_hand(self, user_id: str) -> int | None:
+        """The user's revision where it is certain without waiting for a disk, a network or another thread: it has been
+        asked for, and nothing was written since that could have changed it, by whomever. Else None. Never raises."""
+        ...
+
     def put_preference(self, user_id: str, preference: Preference) -> None:
         """Adds a preference, or replaces the user's own of the same id; durable on return. Raises `LimitReached` where
         the user has `MAX_PREFERENCES` others already."""

@@ -35,6 +35,7 @@ from rewrite_service.store.embedded_counts import EmbeddedCounts
 from rewrite_service.store.embedded_layout import STAMP, About, place_of, turn_key
 from rewrite_service.store.embedded_notes import EmbeddedNotes
 from rewrite_service.store.growing_map import GrowingMap
+from rewrite_service.store.known_revisions import KnownRevisions
 from rewrite_service.store.usefulness import is_protected
 
 
@@ -59,7 +60,8 @@ class EmbeddedStore:
         if max_turns_per_user < 1 or max_bytes_per_user < 1:
             raise ValueError("max_turns_per_user and max_bytes_per_user must be at least 1")
         self._max_turns, self._max_bytes = max_turns_per_user, max_bytes_per_user
-        self._files = files = GrowingMap(path, layout.DATABASES, map_bytes)
+        self._known = KnownRevisions()
+        self._files = files = GrowingMap(path, layout.DATABASES, map_bytes, self._known.wrote)
         self._turns, self._ids, self._useful, self._users, self._preferences, self._forgotten = (
             files[name] for name in ("turns", "ids", "useful", "users", "preferences", "forgotten")
         )
@@ -97,7 +99,7 @@ class EmbeddedStore:
             self._settle(transaction, new)
             return sum(new.values())
 
-        return self._files.write(work)
+        return self._files.write(work, {turn.request.user_id for turn in turns})
 
     def amend(self, feedback: Sequence[TurnFeedback]) -> int:
         if not feedback:
@@ -128,13 +130,14 @@ class EmbeddedStore:
             self._settle(transaction, changed)
             return found
 
-        return self._files.write(work)
+        return self._files.write(work, {late.user_id for late in feedback})
 
     def fetch(self, user_id: str, since: int | None = None) -> StoredUser | None:
         user = user_key(user_id)
 
         def work(transaction: lmdb.Transaction) -> StoredUser | None:
             about = self._about(transaction, user)
+            self._known.read(transaction.id(), user_id, about.revision)
             if about.revision == since:
                 return None
             turns, preferences = (
@@ -153,7 +156,17 @@ class EmbeddedStore:
 
     def revision(self, user_id: str) -> int:
         user = user_key(user_id)
-        return self._files.read(lambda transaction: self._about(transaction, user).revision)
+
+        def work(transaction: lmdb.Transaction) -> int:
+            revision = self._about(transaction, user).revision
+            self._known.read(transaction.id(), user_id, revision)
+            return revision
+
+        return self._files.read(work)
+
+    def revision_at_hand(self, user_id: str) -> int | None:
+        latest = self._files.latest()
+        return None if latest is None else self._known.of(user_id, latest)
 
     def put_preference(self, user_id: str, preference: Preference) -> None:
         user, name, row = user_key(user_id), id_hash(preference.preference_id), encode_preference(preference)
@@ -166,7 +179,7 @@ class EmbeddedStore:
                 transaction.put(user + name, row, db=self._preferences)
                 self._put_about(transaction, user, self._about(transaction, user).revised(_now_us()))
 
-        self._files.write(work)
+        self._files.write(work, [user_id])
 
     def remove_preference(self, user_id: str, preference_id: str) -> bool:
         user, name = user_key(user_id), id_hash(preference_id)
@@ -177,7 +190,7 @@ class EmbeddedStore:
             self._put_about(transaction, user, self._about(transaction, user).revised(_now_us()))
             return True
 
-        return self._files.write(work)
+        return self._files.write(work, [user_id])
 
     def forget(self, user_id: str, at_ms: int) -> Forgotten:
         user = user_key(user_id)
@@ -196,7 +209,7 @@ class EmbeddedStore:
             self._put_about(transaction, user, About(about.revision).revised(_now_us()))
             return Forgotten(removed["turns"], removed["preferences"])
 
-        return self._files.write(work)
+        return self._files.write(work, [user_id])
 
     def tombstones(self) -> dict[bytes, int]:
         rows = self._files.read(lambda transaction: list(_under(transaction, self._forgotten, b"")))

@@ -7,7 +7,7 @@ process. Here reads and writes pass a gate that such a change closes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -37,10 +37,18 @@ class GrowingMap:
     """The LMDB files in folder `path`, opened for reading and writing by any number of processes.
 
     `map_bytes`: size of the map to begin with; it doubles as needed, and only address space is taken in advance.
-    A commit is on disk before it returns.
+    A commit is on disk before it returns. `on_commit`: called with the number of each transaction that this process has
+    committed, and with whose rows it was said to change.
     """
 
-    def __init__(self, path: Path, databases: tuple[str, ...], map_bytes: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        databases: tuple[str, ...],
+        map_bytes: int,
+        on_commit: Callable[[int, Collection[str]], None] = lambda number, users: None,
+    ) -> None:
+        self._on_commit = on_commit
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._env = _open(path, len(databases), map_bytes)
@@ -58,11 +66,32 @@ class GrowingMap:
 
     def read(self, work: Callable[[lmdb.Transaction], T]) -> T:
         """Runs `work` on one consistent state. Raises `StoreError`."""
-        return self._run(work, write=False)
 
-    def write(self, work: Callable[[lmdb.Transaction], T]) -> T:
-        """Runs `work` and commits it durably, all or nothing. `work` may run more than once. Raises `StoreError`."""
-        return self._run(work, write=True)
+        def attempt() -> T:
+            with self._env.begin() as transaction:
+                return work(transaction)
+
+        return self._retry(attempt)
+
+    def write(self, work: Callable[[lmdb.Transaction], T], users: Collection[str] = ()) -> T:
+        """Runs `work` and commits it durably, all or nothing. `work` may run more than once. `users`: whose rows it may
+        change. Raises `StoreError`."""
+
+        def attempt() -> T:
+            with self._env.begin(write=True) as transaction:
+                number = transaction.id()
+                result = work(transaction)
+            if self._env.info()["last_txnid"] >= number:  # else it changed nothing, and left its number to the next
+                self._on_commit(number, users)
+            return result
+
+        return self._retry(attempt)
+
+    def latest(self) -> int | None:
+        """The number of the latest transaction, of any process: of its two first pages, which are always in memory.
+        None where that could not be told at once."""
+        with self._gate:
+            return None if self._resizing or self._closed else self._env.info()["last_txnid"]
 
     def close(self) -> None:
         """Waits for what is under way, then closes the files. Closing twice is fine."""
@@ -73,13 +102,6 @@ class GrowingMap:
 
     def _open_database(self, name: bytes) -> lmdb._Database:
         return self._retry(lambda: self._env.open_db(name))
-
-    def _run(self, work: Callable[[lmdb.Transaction], T], *, write: bool) -> T:
-        def attempt() -> T:
-            with self._env.begin(write=write) as transaction:
-                return work(transaction)
-
-        return self._retry(attempt)
 
     def _retry(self, attempt: Callable[[], T]) -> T:
         try:

@@ -165,6 +165,9 @@ class RedisStore:
         key = _Keys.of(user_id).user
         return int(self._reads.run(key, lambda client: client.hget(key, "r")) or 0)
 
+    def revision_at_hand(self, user_id: str) -> int | None:
+        return None  # another machine may have written a moment ago
+
     def put_preference(self, user_id: str, preference: Preference) -> None:
         row = encode_preference(preference)
         arguments = (self._ttl_ms, MAX_PREFERENCES, id_hash(preference.preference_id), row)

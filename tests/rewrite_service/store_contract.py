@@ -220,6 +220,22 @@ class StoreContract:
             store.append([turn(name="medium", at=60, query="x" * 15_000)])
             assert [kept.request.interaction_id for kept in turns_of(store, "ada")][-2:] == ["i-39", "medium"]
 
+    def test_a_revision_at_hand_is_the_revision(self, store: Store) -> None:
+        changes = (
+            lambda: store.append([turn(), turn("bob")]),
+            lambda: store.amend([TurnFeedback("ada", "i-1", Feedback(barge_in=True))]),
+            lambda: store.put_preference("ada", taught()),
+            lambda: store.remove_preference("ada", "p-1"),
+            lambda: store.forget("ada", 10),
+        )
+        for change in changes:
+            before = {user: store.revision(user) for user in ("ada", "bob")}
+            change()
+            for user, old in before.items():
+                at_hand = store.revision_at_hand(user)  # before anything else has asked for it
+                assert at_hand in (None, store.revision(user))
+                assert at_hand is None or user == "bob" or at_hand > old
+
     def test_revision_grows_with_each_change_of_its_user_alone(self, store: Store) -> None:
         seen = [store.revision("ada")]
         store.append([turn()])

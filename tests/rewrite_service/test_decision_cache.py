@@ -151,6 +151,38 @@ def test_a_decision_is_given_again_until_the_user_does_something(pipeline: Pipel
     assert pipeline.remembered(asked(number=5, at=NOON + SPAN_MS)) is None, "time goes on"
 
 
+def test_it_is_at_hand_until_somebody_may_have_changed_it(pipeline: Pipeline, tmp_path: Path) -> None:
+    assert pipeline.at_hand(asked()) is None
+    first = pipeline.rewrite(asked())
+    counted = pipeline.cache_figures()["decisions"]
+    assert pipeline.at_hand(asked(query="play something else", number=2)) is None
+    assert pipeline.cache_figures()["decisions"] == counted, "it goes on, and is counted there"
+    again = pipeline.at_hand(asked(number=2))
+    assert again is not None and replace(again, stage_us={}) == replace(first, stage_us={})
+    assert pipeline.cache_figures()["decisions"]["hits"] == counted["hits"] + 1
+    assert pipeline.at_hand(asked("bob")) is None
+    pipeline.record([told("bob", "stop")])
+    assert pipeline.at_hand(asked(number=3)) is not None, "what somebody else does changes nothing"
+    pipeline.record([told("ann", "stop")])
+    assert pipeline.at_hand(asked(number=4)) is None, "a write is seen by the very next request"
+    pipeline.rewrite(asked(number=4))
+    assert pipeline.at_hand(asked(number=5)) is not None
+    assert pipeline.at_hand(asked(number=5, at=NOON + SPAN_MS)) is None, "time goes on"
+    pipeline.people.forget("ann")
+    assert pipeline.at_hand(asked(number=5)) is None
+
+
+def test_nothing_is_waited_for_to_have_it_at_hand(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline.rewrite(asked())
+
+    def hangs(*_: object) -> None:
+        raise AssertionError("reads the store")
+
+    monkeypatch.setattr(pipeline._store._files, "read", hangs)
+    monkeypatch.setattr(pipeline._store._files, "write", hangs)
+    assert pipeline.at_hand(asked(number=2)) is not None
+
+
 def test_what_left_out_a_turn_is_not_remembered(pipeline: Pipeline) -> None:
     """A request asked late, or once more after it was recorded, does not see all that its neighbours must see."""
     pipeline.record([told("ann", "stop", "ann-7", NOON + 5000)])

@@ -31,6 +31,7 @@ from rewrite_service.settings import Settings
 
 SECRET = "tangerine"
 REMEMBERED = "play it again"
+AT_HAND = "play it once more"
 
 
 class FaultyPipeline:
@@ -48,6 +49,9 @@ class FaultyPipeline:
         return self._rewrite(request)
 
     recall_s = 0.0
+
+    def at_hand(self, request: Any) -> Decision | None:
+        return passes(request) if request.query == AT_HAND else None
 
     def remembered(self, request: Any, deadline: float | None = None) -> Decision | None:
         return passes(request) if request.query == REMEMBERED else None
@@ -247,6 +251,28 @@ def test_what_is_remembered_is_answered_when_there_is_time_for_nothing_else(log:
             explained = pb.ExplainRequest(request=a_request(query=REMEMBERED))
             assert (await stub.Explain(explained)).response.reason == pb.REASON_OUT_OF_TIME
             release.set()
+
+    run(test)
+
+
+def test_what_is_at_hand_waits_for_nobody(log: io.BytesIO) -> None:
+    release = threading.Event()
+
+    def hangs(request: Any) -> Decision:
+        release.wait(PATIENCE_S)
+        return passes(request)
+
+    async def test() -> None:
+        async with serving(FaultyPipeline(hangs), default_deadline_ms=10_000, explain_deadline_ms=100) as stub:
+            waiting = [asyncio.ensure_future(stub.Rewrite(a_request())) for _ in range(3)]
+            await asyncio.sleep(0.1)
+            answer = await stub.Rewrite(a_request(query=AT_HAND))
+            assert answer.reason == pb.REASON_NO_CANDIDATES and not any(w.done() for w in waiting)
+            assert answer.stage_us["queue"] == 0
+            explained = await stub.Explain(pb.ExplainRequest(request=a_request(query=AT_HAND)))
+            assert explained.response.reason == pb.REASON_OUT_OF_TIME, "an explanation is made for whoever asks for it"
+            release.set()
+            await asyncio.gather(*waiting)
 
     run(test)
 
