@@ -5,11 +5,16 @@ left out. Without a layer: as `replay --layers`, with the model that has both. W
 built anew. Thresholds are chosen on the log alone, each time for the same wins to a harm. All is done once a seed of
 the trees, since another seed alone moves the reduction by a point or two; counts are summed over the seeds.
 
-usage: python -m benchmarks.quality.ablations      (HABITBENCH: its folder; an hour and a half on 2 cores)
+Each row is kept as soon as it is measured, with commit and date of its own, in place of the one of that name before.
+
+usage: python -m benchmarks.quality.ablations [--only "how long" "typed turns"]
+    (HABITBENCH: its folder; an hour and a half on 2 cores)
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,8 +25,8 @@ from typing import Any
 import faiss
 import numpy as np
 
+from benchmarks.quality.tables import RESULTS, commit, keep, now, percent, show
 from benchmarks.quality.tables import Figures as Table
-from benchmarks.quality.tables import keep, percent, show
 from benchmarks.quality.truth import Asked, Figures, Truth, decide, figures, folder
 from mining.labels.labelling import learn_labeller
 from mining.mined import mine_people
@@ -161,7 +166,16 @@ def _record(seeds: Sequence[Figures]) -> dict[str, Any]:
         "seeds": [one.record() for one in seeds],
         "reduction": round(f.reduction, 4),
         "wins_per_harm": round(f.ratio, 2),
+        "commit": commit(),
+        "date": now(),
     }
+
+
+def _kept() -> dict[str, Any]:
+    """Rows of earlier runs with these seeds."""
+    path = RESULTS / "ablations.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    return before["results"] if before.get("seeds") == list(SEEDS) else {}
 
 
 def _table(results: Mapping[str, Sequence[Figures]]) -> Table:
@@ -176,6 +190,20 @@ def _table(results: Mapping[str, Sequence[Figures]]) -> Table:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=[""], help="rows with any of these words, besides 'everything'")
+    only = parser.parse_args().only
+    rows = [
+        "without the personal layer",
+        "without the global layer",
+        *(f"without features: {name}" for name in FEATURES),
+        *(f"without candidates: {name}" for name in CANDIDATES),
+        *(f"without in the log: {name}" for name in LOG),
+    ]
+    wanted = {row for row in rows if any(word in row for word in only)}
+    if not wanted:
+        indented = "\n  ".join(rows)
+        parser.error(f"--only: no row has any of these words; rows are\n  {indented}")
     bench = Bench()
     made = bench.examples(bench.turns)
     learned = bench.learn(made)
@@ -185,31 +213,41 @@ def main() -> None:
         results[name] = result
         print(f"{name:50} {summed(result)}", flush=True)
         # At each row: all of them take longer than a machine may last.
-        keep("ablations", {"seeds": SEEDS, "results": {name: _record(seeds) for name, seeds in results.items()}})
+        keep("ablations", {"seeds": SEEDS, "results": _kept() | {name: _record(result)}})
 
     with tempfile.TemporaryDirectory(prefix="query-rewrite-ablations-") as place:
         bundle = bench.bundle(bench.turns, learned[0], Path(place) / "full")
         asked = bench.truth.ask(bundle)
         note("everything", bench.judge(asked, learned))
-        note("without the personal layer", bench.judge(bench.truth.ask(bundle, personal=False), learned))
-        note("without the global layer", bench.judge(bench.truth.ask(bundle, shared=False), learned))
+        for row, layers in (
+            ("without the personal layer", {"personal": False}),
+            ("without the global layer", {"shared": False}),
+        ):
+            if row in wanted:
+                note(row, bench.judge(bench.truth.ask(bundle, **layers), learned))
         for name, chosen in FEATURES.items():
+            if (row := f"without features: {name}") not in wanted:
+                continue
             columns = np.array([i for i, n in enumerate(NAMES) if chosen(n)])
             part = bench.learn([replace(e, x=_blank(e.x, columns)) for e in made])
             blind = [replace(a, x=_blank(a.x, columns)) for a in asked]
-            note(f"without features: {name}", bench.judge(blind, part))
+            note(row, bench.judge(blind, part))
         for name, way in CANDIDATES.items():
+            if (row := f"without candidates: {name}") not in wanted:
+                continue
             part = bench.learn([_example_without_rows(e, _rows_kept(e.candidates, way)) for e in made])
             fewer = [_without_rows(a, _rows_kept(a.input.candidates, way)) for a in asked]
-            note(f"without candidates: {name}", bench.judge(fewer, part))
+            note(row, bench.judge(fewer, part))
         del made
         history = bench.truth.history
         for name, change in LOG.items():
+            if (row := f"without in the log: {name}") not in wanted:
+                continue
             changed = [t for t in map(change, bench.turns) if t is not None]
             part = bench.learn(bench.examples(changed))
             other = bench.bundle(changed, part[0], Path(place) / f"log-{len(results)}")
             bench.truth.history = [t for t in map(change, history) if t is not None]
-            note(f"without in the log: {name}", bench.judge(bench.truth.ask(other), part))
+            note(row, bench.judge(bench.truth.ask(other), part))
     show(*_table(results))
 
 

@@ -47,12 +47,11 @@ def markdown(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]
 
 def keep(name: str, values: dict[str, Any]) -> Path:
     """Writes benchmarks/results/`name`.json with command, date, commit and machine."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     path = RESULTS / f"{name}.json"
     record = {
         "command": f"make bench-{name}",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": done.stdout.strip() or None,
+        "date": now(),
+        "commit": commit(),
         "cpus": os.cpu_count(),
         "machine": _machine(),
         **values,
@@ -61,6 +60,17 @@ def keep(name: str, values: dict[str, Any]) -> Path:
     path.write_text(json.dumps(record, indent=2) + "\n")
     print(f"figures in {path}")
     return path
+
+
+def commit() -> str | None:
+    """Of the checkout; None outside of one."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def now() -> str:
+    """UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _machine() -> str:
